@@ -1,0 +1,30 @@
+"""
+Channels: named queues of messages between processes and threads.
+
+A consumer is a function that is called with each message on its channel.
+Requests are messages as well: django.wsgi.request is the channel on which
+each of them comes.
+"""
+
+from django.channels.channel import Channel
+from django.channels.exceptions import (
+    ChannelError,
+    ChannelFull,
+    InvalidChannelBackend,
+    InvalidChannelName,
+    InvalidMessage,
+)
+from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
+from django.channels.registry import consumer
+
+__all__ = [
+    "DEFAULT_CHANNEL_ALIAS",
+    "Channel",
+    "ChannelError",
+    "ChannelFull",
+    "InvalidChannelBackend",
+    "InvalidChannelName",
+    "InvalidMessage",
+    "channels",
+    "consumer",
+]

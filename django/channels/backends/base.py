@@ -1,0 +1,153 @@
+"""
+What a channel backend promises, and the part of it that all backends share.
+
+A backend stores messages in queues, first in, first out. A subclass needs
+push() and pop(); django.channels.backends.contract holds the tests that it
+has to pass.
+"""
+
+from django.channels.exceptions import InvalidChannelBackend
+from django.channels.messages import (
+    check_channel_name,
+    check_queue_name,
+    clean_message,
+    decode_message,
+    encode_message,
+)
+
+PARAMS = ("BACKEND", "CAPACITY", "EXPIRY", "LOCATION", "OPTIONS")
+
+
+class BaseChannelBackend:
+    """
+    Stores the messages of channels until they are received.
+
+    Arguments: the `alias` under which the CHANNELS setting holds the backend,
+    and `params`, its dict there:
+
+    * EXPIRY: seconds that an unread message lives, 60 unless given.
+    * CAPACITY: unread messages that a queue holds at most, 10,000 unless given.
+    * LOCATION: where the store is. Its meaning is the backend's own.
+    * OPTIONS: a dict of further options. Those that a backend knows are the
+      keys of its attribute `default_options`.
+
+    One instance serves all threads of a process.
+
+    Promises:
+
+    1. Messages of one channel are received in the order in which they were sent.
+    2. A message is received at most once, whatever fails.
+    3. send() does not wait: at capacity it raises ChannelFull.
+    4. receive() returns as soon as there is a message.
+    5. Of several channels with messages none waits for ever for the others.
+    6. A message lives at least EXPIRY seconds, and is not delivered once it is
+       clearly past that.
+    7. Each backend accepts and refuses the same names and messages, and does so
+       in send().
+    8. What is received is a copy of what was sent.
+    9. What nobody receives does not stay in the store.
+    """
+
+    # True if messages never leave the process, so that its own threads have to
+    # run the consumers.
+    process_local = False
+
+    default_options = {}
+
+    def __init__(self, alias, params):
+        self.alias = alias
+        self.expiry = params.get("EXPIRY", 60)
+        self.capacity = params.get("CAPACITY", 10_000)
+        self.location = params.get("LOCATION", "")
+        self.options = self.default_options | params.get("OPTIONS", {})
+        self._check_keys(params, PARAMS, f"CHANNELS[{alias!r}]")
+        self._check_keys(
+            self.options, self.default_options, f"CHANNELS[{alias!r}]['OPTIONS']"
+        )
+        self._check_number("EXPIRY", self.expiry, above=0)
+        self._check_number("CAPACITY", self.capacity, above=0)
+
+    def send(self, channel, message):
+        """
+        Put `message` (a dict of JSON values) on `channel`.
+
+        Raise InvalidChannelName, InvalidMessage or, when as many messages as
+        CAPACITY wait unread, ChannelFull. Nothing has been sent then.
+        """
+        check_channel_name(channel)
+        self.push(channel, self.pack(clean_message(message)))
+
+    def receive(self, channels, timeout=0):
+        """
+        Take the next message of one of `channels`, a list of names of channels
+        and of inboxes ("prefix!"). Wait up to `timeout` seconds for it.
+
+        Return (channel, message), or None if no message came in time.
+        """
+        for channel in channels:
+            check_queue_name(channel)
+        received = self.pop(channels, timeout)
+        if received is not None:
+            channel, packed = received
+            return channel, self.unpack(packed)
+
+    def pack(self, message):
+        """Return the form in which the store keeps a message."""
+        return encode_message(message)
+
+    def unpack(self, packed):
+        """Return the message that pack() has turned into `packed`."""
+        return decode_message(packed)
+
+    def push(self, channel, packed):
+        """Append a packed message to the queue of `channel`, or raise ChannelFull."""
+        raise NotImplementedError(
+            "Subclasses of BaseChannelBackend must implement push()."
+        )
+
+    def pop(self, queues, timeout):
+        """
+        Remove the next message of one of `queues` and return (channel, packed),
+        or None if none comes within `timeout` seconds.
+        """
+        raise NotImplementedError(
+            "Subclasses of BaseChannelBackend must implement pop()."
+        )
+
+    def depths(self):
+        """Return a dict of the number of unread messages of each queue that has any."""
+        raise NotImplementedError(
+            "Subclasses of BaseChannelBackend must implement depths()."
+        )
+
+    def flush(self):
+        """Drop all messages."""
+        raise NotImplementedError(
+            "Subclasses of BaseChannelBackend must implement flush()."
+        )
+
+    def close(self):
+        """Give back connections and other resources. The messages stay."""
+
+    def describe(self):
+        """Return a few words for people, such as "memory"."""
+        return type(self).__name__.removesuffix("Backend").lower()
+
+    def _check_keys(self, given, known, place):
+        for key in given:
+            if key not in known:
+                raise InvalidChannelBackend(
+                    f"{place} has the key {key!r}, which {type(self).__name__} does "
+                    f"not know. It knows {', '.join(sorted(known)) or 'none'}."
+                )
+
+    def _check_number(self, key, value, above):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not value > above
+        ):
+            raise InvalidChannelBackend(
+                f"{key!r} in CHANNELS[{self.alias!r}] must be a number above {above}, "
+                f"not {value!r}."
+            )

@@ -1,0 +1,175 @@
+"""
+A channel backend in the memory of one process.
+
+It is the default: a site needs nothing else to run under one WSGI server,
+and its channels carry messages between the threads of each server process.
+"""
+
+import os
+import threading
+import time
+import weakref
+from collections import deque
+
+from django.channels.backends.base import BaseChannelBackend
+from django.channels.exceptions import ChannelFull
+from django.channels.messages import decode_message, encode_message, queue_name
+
+
+class Receiver:
+    """
+    A thread that waits for the next message of some queues.
+
+    The sender hands it the message, so that no other thread can take it and
+    only the one thread that gets it wakes up.
+    """
+
+    __slots__ = ("queues", "received", "_handed")
+
+    def __init__(self, queues):
+        self.queues = queues
+        self.received = None
+        self._handed = threading.Lock()
+        self._handed.acquire()
+
+    def hand(self, channel, packed):
+        self.received = (channel, packed)
+        self._handed.release()
+
+    def wait(self, timeout):
+        self._handed.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+
+
+class MemoryBackend(BaseChannelBackend):
+    """
+    Keeps messages in this process, and ends with it. A fork starts empty.
+
+    Options:
+
+    * SERIALIZE: pass each message through its JSON text, as a store outside of
+      the process would. For tests; False unless given.
+    * THREADS: number of threads that run consumers, 1 unless given. With 0
+      messages wait until something receives them.
+    * STOP_TIMEOUT: seconds for which the end of the process waits for the
+      consumers of messages that were sent before it, 10 unless given.
+    """
+
+    process_local = True
+    default_options = {"SERIALIZE": False, "THREADS": 1, "STOP_TIMEOUT": 10}
+
+    def __init__(self, alias, params):
+        super().__init__(alias, params)
+        self._check_number("THREADS", self.options["THREADS"], above=-1)
+        self._check_number("STOP_TIMEOUT", self.options["STOP_TIMEOUT"], above=-1)
+        self.reset()
+        _backends.add(self)
+
+    def reset(self):
+        """Forget all messages and receivers, even where a lock is held."""
+        self._lock = threading.Lock()
+        # Queue name -> entries (expires, channel, packed), oldest first.
+        self._queues = {}
+        # Queue name -> receivers, longest waiting first. Dicts as ordered sets.
+        self._receivers = {}
+        self._turn = 0
+        self._next_sweep = 0
+
+    def pack(self, message):
+        return encode_message(message) if self.options["SERIALIZE"] else message
+
+    def unpack(self, packed):
+        return decode_message(packed) if self.options["SERIALIZE"] else packed
+
+    def push(self, channel, packed):
+        queue = queue_name(channel)
+        with self._lock:
+            if receivers := self._receivers.get(queue):
+                receiver = next(iter(receivers))
+                self._remove_receiver(receiver)
+                receiver.hand(channel, packed)
+                return
+            now = time.monotonic()
+            if now >= self._next_sweep:
+                self._sweep(now)
+            entries = self._queues.get(queue)
+            if entries is None:
+                entries = self._queues[queue] = deque()
+            elif len(entries) >= self.capacity:
+                self._check_capacity(queue, entries, now)
+            entries.append((now + self.expiry, channel, packed))
+
+    def pop(self, queues, timeout):
+        with self._lock:
+            received = self._take(queues, time.monotonic())
+            if received is not None or timeout <= 0:
+                return received
+            receiver = Receiver(queues)
+            for queue in queues:
+                self._receivers.setdefault(queue, {})[receiver] = None
+        receiver.wait(timeout)
+        with self._lock:
+            if receiver.received is None:
+                self._remove_receiver(receiver)
+            return receiver.received
+
+    def depths(self):
+        with self._lock:
+            self._sweep(time.monotonic())
+            return {queue: len(entries) for queue, entries in self._queues.items()}
+
+    def flush(self):
+        with self._lock:
+            self._queues.clear()
+
+    def _take(self, queues, now):
+        """Remove the next message of one of `queues`, each first in its turn."""
+        self._turn += 1
+        for offset in range(len(queues)):
+            queue = queues[(self._turn + offset) % len(queues)]
+            if (entries := self._queues.get(queue)) is None:
+                continue
+            self._drop_expired(entries, now)
+            entry = entries.popleft() if entries else None
+            if not entries:
+                del self._queues[queue]
+            if entry is not None:
+                return entry[1:]
+
+    def _remove_receiver(self, receiver):
+        for queue in receiver.queues:
+            receivers = self._receivers.get(queue, {})
+            receivers.pop(receiver, None)
+            if not receivers:
+                self._receivers.pop(queue, None)
+
+    def _check_capacity(self, queue, entries, now):
+        self._drop_expired(entries, now)
+        if len(entries) >= self.capacity:
+            raise ChannelFull(
+                f"{queue!r} holds {len(entries)} unread messages, as many as CAPACITY "
+                f"in CHANNELS[{self.alias!r}] allows. Its consumer is missing or slow."
+            )
+
+    def _drop_expired(self, entries, now):
+        while entries and entries[0][0] < now:
+            entries.popleft()
+
+    def _sweep(self, now):
+        """Drop what has expired in queues that nobody receives from."""
+        for queue, entries in list(self._queues.items()):
+            self._drop_expired(entries, now)
+            if not entries:
+                del self._queues[queue]
+        self._next_sweep = now + self.expiry
+
+
+_backends = weakref.WeakSet()
+
+
+def _reset_after_fork():
+    for backend in _backends:
+        backend.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,0 +1,129 @@
+"""
+The worker threads of a process-local backend.
+
+They are started by the first message that is sent to a channel with a
+consumer, and end with the process: after the messages that were sent before,
+or after the backend's STOP_TIMEOUT.
+"""
+
+import atexit
+import logging
+import os
+import secrets
+import threading
+import time
+
+from django.channels.registry import registry
+from django.channels.worker import Worker
+from django.core.signals import setting_changed
+
+logger = logging.getLogger("django.channels.worker")
+
+
+class WorkerThreads:
+    """The threads that run the consumers of one process-local backend."""
+
+    def __init__(self, backend):
+        self.backend = backend
+        self.channels = frozenset(registry.channels(backend.alias))
+        self.workers = []
+        self.threads = []
+
+    def start(self):
+        for number in range(self.backend.options["THREADS"]):
+            worker = Worker(self.backend, f"django.worker.{secrets.token_hex(8)}")
+            thread = threading.Thread(
+                target=worker.run,
+                name=f"django-channels-{self.backend.alias}-{number}",
+                # A consumer that does not end must not keep the process alive.
+                daemon=True,
+            )
+            self.workers.append(worker)
+            self.threads.append(thread)
+            thread.start()
+
+    def refresh(self):
+        """Listen on the channels of consumers that were registered since."""
+        self.channels = frozenset(registry.channels(self.backend.alias))
+        for worker in self.workers:
+            worker.wake()
+
+    def stop(self):
+        """Wait until all messages are done, for STOP_TIMEOUT seconds at most."""
+        deadline = time.monotonic() + self.backend.options["STOP_TIMEOUT"]
+        for worker in self.workers:
+            worker.stop()
+        for thread in self.threads:
+            if thread is not threading.current_thread():
+                thread.join(max(deadline - time.monotonic(), 0))
+        if any(thread.is_alive() for thread in self.threads):
+            logger.warning(
+                "Consumers of the channel backend %r were still running after "
+                "STOP_TIMEOUT and are given up, with %d messages unread.",
+                self.backend.alias,
+                sum(self.backend.depths().values()),
+            )
+
+
+class Background:
+    """The worker threads of this process, by backend."""
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        """Forget all threads without stopping them: a fork has none of them."""
+        self._lock = threading.Lock()
+        self._running = {}
+        self._without_consumer = set()
+
+    def message_sent(self, backend, channel):
+        """
+        See to it that a thread runs the consumer of a message that was sent to
+        `channel` on the process-local `backend`.
+        """
+        if "!" in channel:
+            return  # The answer for an interface, which waits for it.
+        running = self._running.get(backend)
+        if running is not None and channel in running.channels:
+            return
+        if registry.get(channel, backend.alias) is None:
+            self._warn_without_consumer(channel)
+            return
+        with self._lock:
+            running = self._running.get(backend)
+            if running is None:
+                running = self._running[backend] = WorkerThreads(backend)
+                running.start()
+            elif channel not in running.channels:
+                running.refresh()
+
+    def stop(self):
+        """Stop all threads, each after the messages that have been sent."""
+        with self._lock:
+            stopping, self._running = list(self._running.values()), {}
+        for threads in stopping:
+            threads.stop()
+
+    def _warn_without_consumer(self, channel):
+        if channel not in self._without_consumer and len(self._without_consumer) < 100:
+            self._without_consumer.add(channel)
+            logger.warning(
+                "A message was sent to %r, which has no consumer. Unless something "
+                "receives it, it is dropped when it expires. This is said once.",
+                channel,
+            )
+
+
+background = Background()
+
+
+def _channels_changed(*, setting, **kwargs):
+    if setting == "CHANNELS":
+        background.stop()
+
+
+setting_changed.connect(_channels_changed)
+atexit.register(background.stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=background.reset)

@@ -1,0 +1,50 @@
+"""The channel as an application sees it."""
+
+from django.channels.background import background
+from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
+from django.channels.messages import check_channel_name
+from django.db import transaction
+
+
+class Channel:
+    """
+    A named queue that anything may send to, and that one consumer reads.
+
+    Arguments: the `name` of the channel, and `backend`, an alias of the
+    CHANNELS setting. Raise InvalidChannelName if the name breaks the rules.
+    """
+
+    def __init__(self, name, backend=DEFAULT_CHANNEL_ALIAS):
+        check_channel_name(name)
+        self.name = name
+        self.backend = backend
+
+    def send(self, message):
+        """
+        Send `message`, a dict of JSON values, without waiting for its consumer.
+
+        Raise InvalidMessage if something in it is not JSON, and ChannelFull if
+        too many messages wait on the channel already.
+        """
+        backend = channels[self.backend]
+        backend.send(self.name, message)
+        if backend.process_local:
+            background.message_sent(backend, self.name)
+
+    def send_on_commit(self, message, using=None):
+        """
+        Send `message` when the current transaction of the database `using` is
+        committed: at once if there is none, and never if it is rolled back.
+        """
+        transaction.on_commit(lambda: self.send(message), using=using)
+
+    def __eq__(self, other):
+        if not isinstance(other, Channel):
+            return NotImplemented
+        return (self.name, self.backend) == (other.name, other.backend)
+
+    def __hash__(self):
+        return hash((self.name, self.backend))
+
+    def __repr__(self):
+        return f"<{type(self).__name__}: {self.name!r}>"

@@ -1,0 +1,38 @@
+"""
+The errors of django.channels.
+
+    ChannelError                    do not raise directly
+    ├── ChannelFull                 a queue is at its capacity
+    ├── InvalidChannelName          a name breaks the naming rules
+    ├── InvalidMessage              a message is not JSON, or not of its format
+    └── ResponseTimeout             nobody answered a request within EXPIRY
+
+    ImproperlyConfigured
+    └── InvalidChannelBackend       a fault in the CHANNELS setting
+"""
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class ChannelError(Exception):
+    """Base class of the errors of channels. Do not raise it directly."""
+
+
+class ChannelFull(ChannelError):
+    """The channel holds as many messages as its backend's CAPACITY allows."""
+
+
+class InvalidChannelName(ChannelError, ValueError):
+    """The name of a channel breaks the naming rules."""
+
+
+class InvalidMessage(ChannelError, ValueError):
+    """The message cannot be sent, or is not of the format its channel needs."""
+
+
+class ResponseTimeout(ChannelError):
+    """No message has come on a response channel within EXPIRY."""
+
+
+class InvalidChannelBackend(ImproperlyConfigured):
+    """The CHANNELS setting names no such alias, or a backend it cannot make."""

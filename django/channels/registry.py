@@ -1,0 +1,160 @@
+"""
+Which function consumes which channel.
+
+Consumers are found in the module consumers.py of each installed app, which
+is imported when the first consumer is looked for: as a WSGI server or a
+worker starts.
+"""
+
+import threading
+from contextlib import contextmanager
+from importlib import import_module
+
+from asgiref.sync import async_to_sync, iscoroutinefunction
+
+from django.channels.layers import DEFAULT_CHANNEL_ALIAS
+from django.channels.messages import check_channel_name
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import autodiscover_modules
+
+# The module with the consumers that ship with Django.
+BUILT_IN_CONSUMERS = "django.core.handlers.channel"
+
+
+class Consumer:
+    """A function that is called with each message of a channel."""
+
+    # True if what the consumer raises is meant for the WSGI server, because it
+    # makes responses of all other exceptions.
+    converts_exceptions = False
+
+    def __init__(self, func):
+        self.func = func
+        self._call = async_to_sync(func) if iscoroutinefunction(func) else func
+
+    def __call__(self, channel, message):
+        """Run the consumer. Whatever it raises comes through."""
+        self._call(**message, channel=channel)
+
+    def __str__(self):
+        name = getattr(self.func, "__qualname__", repr(self.func))
+        return f"{getattr(self.func, '__module__', '?')}.{name}"
+
+
+class Registry:
+    """
+    The consumers by backend alias and channel.
+
+    A site's consumer takes the place of one that ships with Django for the
+    same channel. Two of a site for one channel are an error: which of them
+    got a message would be left to chance.
+    """
+
+    def __init__(self):
+        self._registry = {}
+        self._built_in = {}
+        self._lock = threading.RLock()
+        self._discovering = False
+        self.discovered = False
+
+    def register(self, consumer, channels, backend=DEFAULT_CHANNEL_ALIAS):
+        """
+        Register a Consumer for `channels`, an iterable of names.
+
+        Raise ImproperlyConfigured if one of them has a consumer.
+        """
+        for channel in channels:
+            check_channel_name(channel)
+            if "!" in channel:
+                raise ImproperlyConfigured(
+                    f"{channel!r} belongs to the inbox of a process and cannot have "
+                    f"a consumer. {consumer} needs a channel without '!'."
+                )
+            other = self._registry.get((backend, channel))
+            if other is not None:
+                raise ImproperlyConfigured(
+                    f"The channel {channel!r} has the consumer {other}, so {consumer} "
+                    "cannot be registered for it. A channel has one consumer: let it "
+                    "send the message on to a channel for each of them."
+                )
+        for channel in channels:
+            self._registry[backend, channel] = consumer
+
+    def register_built_in(self, consumer, channel):
+        """Register what consumes `channel` of the default backend by default."""
+        self._built_in[DEFAULT_CHANNEL_ALIAS, channel] = consumer
+
+    def get(self, channel, backend=DEFAULT_CHANNEL_ALIAS):
+        """Return the Consumer of `channel`, or None."""
+        if not self.discovered:
+            self.autodiscover()
+        key = (backend, channel)
+        return self._registry.get(key) or self._built_in.get(key)
+
+    def built_in(self, channel):
+        """Return what consumes `channel` if the site registers no consumer for it."""
+        self.autodiscover()
+        return self._built_in[DEFAULT_CHANNEL_ALIAS, channel]
+
+    def channels(self, backend=DEFAULT_CHANNEL_ALIAS):
+        """Return the names of all channels of `backend` that have a consumer."""
+        self.autodiscover()
+        names = {*self._registry, *self._built_in}
+        return sorted(channel for alias, channel in names if alias == backend)
+
+    def count(self, backend=DEFAULT_CHANNEL_ALIAS):
+        """Return the number of consumers of `backend`."""
+        return len({self.get(name, backend) for name in self.channels(backend)})
+
+    def autodiscover(self):
+        """Import the consumers of all installed apps, once."""
+        if self.discovered:
+            return
+        with self._lock:
+            if self._discovering or self.discovered:
+                return
+            self._discovering = True
+            try:
+                import_module(BUILT_IN_CONSUMERS)
+                autodiscover_modules("consumers", register_to=self)
+                self.discovered = True
+            finally:
+                self._discovering = False
+
+    @contextmanager
+    def isolate(self):
+        """
+        Forget, when the context ends, what has been registered in it. Within it
+        the consumers of installed apps stay.
+        """
+        self.autodiscover()
+        saved = self._registry.copy()
+        try:
+            yield self
+        finally:
+            self._registry = saved
+
+
+registry = Registry()
+
+
+def consumer(*channels, backend=DEFAULT_CHANNEL_ALIAS):
+    """
+    Register the decorated function as the consumer of one or more channels
+    (proposal, "Serving Requests").
+
+    It is called for each message, with the keys of the message as keyword
+    arguments and with `channel`, the name of the channel. `backend` is the
+    alias in the CHANNELS setting. Raise ImproperlyConfigured if a channel has
+    a consumer already.
+    """
+    if not channels or not all(isinstance(channel, str) for channel in channels):
+        raise ImproperlyConfigured(
+            '@consumer needs the names of its channels: @consumer("myapp.new_view").'
+        )
+
+    def register(func):
+        registry.register(Consumer(func), channels, backend)
+        return func
+
+    return register

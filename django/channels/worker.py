@@ -1,0 +1,127 @@
+"""
+Running consumers: the loop of a worker, and the call of one consumer.
+
+A worker takes the first message that comes on any of its channels, calls the
+channel's one consumer, and repeats (proposal, "The Worker Servers").
+"""
+
+import logging
+import traceback
+
+from django.channels.exceptions import ChannelError
+from django.channels.registry import registry
+from django.conf import settings
+from django.db import close_old_connections, connections
+
+logger = logging.getLogger("django.channels.worker")
+
+
+def run_consumer(backend, channel, message):
+    """
+    Call the consumer of `channel` with `message`.
+
+    An exception in it is logged, and whoever waits on the response channel of
+    the message is sent a response with the status 500.
+    """
+    consumer = registry.get(channel, backend.alias)
+    if consumer is None:
+        logger.error("A message on %r was dropped: it has no consumer.", channel)
+        return
+    try:
+        consumer(channel, message)
+    except Exception as exc:
+        report_failure(backend, channel, message, consumer, exc)
+
+
+def report_failure(backend, channel, message, consumer, exc):
+    """Log what a consumer raised, and answer for it."""
+    logger.error(
+        "The consumer %s of %r raised %s.",
+        consumer,
+        channel,
+        type(exc).__name__,
+        exc_info=exc,
+    )
+    response_channel = message.get("response_channel")
+    if not isinstance(response_channel, str):
+        return
+    content = "Server Error (500)"
+    if settings.DEBUG:
+        content = "".join(traceback.format_exception(exc))
+    response = {"status": 500, "content_type": "text/plain", "content": content}
+    try:
+        backend.send(response_channel, response)
+    except ChannelError:
+        logger.exception("The answer for the failed consumer could not be sent.")
+
+
+class Worker:
+    """
+    Runs the consumers of one backend, one at a time, in the thread that calls
+    run().
+
+    `backend` is a channel backend. `control` is the name of a channel of this
+    worker alone, on which its own process wakes it.
+    """
+
+    # Seconds after which a worker that waits looks whether it has to stop. It
+    # is woken earlier on its control channel.
+    timeout = 30
+
+    def __init__(self, backend, control):
+        self.backend = backend
+        self.control = control
+        self._stopping = False
+
+    def run(self):
+        """
+        Run consumers until stop() has been called, and then until no message
+        is left. Nothing that a consumer raises ends it.
+        """
+        try:
+            while not self._stopping:
+                self.run_one(self.timeout)
+            while self.run_one(0):
+                pass
+        finally:
+            connections.close_all()
+
+    def run_one(self, timeout):
+        """
+        Wait up to `timeout` seconds for a message and run its consumer. Return
+        True if there was a message.
+        """
+        channels = [*registry.channels(self.backend.alias), self.control]
+        received = self.backend.receive(channels, timeout)
+        if received is None:
+            return False
+        channel, message = received
+        if channel != self.control:
+            self.run_message(channel, message)
+        return True
+
+    def run_message(self, channel, message):
+        """Run the consumer of a message, with database connections looked after."""
+        close_old_connections()
+        try:
+            run_consumer(self.backend, channel, message)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:
+            # SystemExit and its like end a consumer, not the worker.
+            consumer = registry.get(channel, self.backend.alias)
+            report_failure(self.backend, channel, message, consumer, exc)
+        finally:
+            close_old_connections()
+
+    def wake(self):
+        """Let the worker look at the registered consumers again. Any thread may call it."""
+        self.backend.send(self.control, {})
+
+    def stop(self):
+        """
+        Let run() return when the messages that have been sent are done. Any
+        thread may call it.
+        """
+        self._stopping = True
+        self.wake()
