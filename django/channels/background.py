@@ -57,11 +57,12 @@ class WorkerThreads:
             if thread is not threading.current_thread():
                 thread.join(max(deadline - time.monotonic(), 0))
         if any(thread.is_alive() for thread in self.threads):
+            depths = self.backend.depths()
             logger.warning(
                 "Consumers of the channel backend %r were still running after "
                 "STOP_TIMEOUT and are given up, with %d messages unread.",
                 self.backend.alias,
-                sum(self.backend.depths().values()),
+                sum(depths.get(channel, 0) for channel in self.channels),
             )
 
 

@@ -2,7 +2,7 @@
 
 from django.channels.background import background
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
-from django.channels.messages import check_channel_name
+from django.channels.messages import check_channel_name, clean_message
 from django.db import transaction
 
 
@@ -35,7 +35,10 @@ class Channel:
         """
         Send `message` when the current transaction of the database `using` is
         committed: at once if there is none, and never if it is rolled back.
+
+        Raise InvalidMessage at once. What is sent is the message as it is now.
         """
+        message = clean_message(message)
         transaction.on_commit(lambda: self.send(message), using=using)
 
     def __eq__(self, other):

@@ -64,8 +64,8 @@ class BaseChannelBackend:
         self._check_keys(
             self.options, self.default_options, f"CHANNELS[{alias!r}]['OPTIONS']"
         )
-        self._check_number("EXPIRY", self.expiry, above=0)
-        self._check_number("CAPACITY", self.capacity, above=0)
+        self._check_number("EXPIRY", self.expiry)
+        self._check_number("CAPACITY", self.capacity, types=(int,))
 
     def send(self, channel, message):
         """
@@ -141,13 +141,11 @@ class BaseChannelBackend:
                     f"not know. It knows {', '.join(sorted(known)) or 'none'}."
                 )
 
-    def _check_number(self, key, value, above):
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or not value > above
-        ):
+    def _check_number(self, key, value, least=0, types=(int, float)):
+        """Raise InvalidChannelBackend unless `value` is a number above `least`."""
+        if type(value) not in types or not value > least:
+            kind = "an integer" if types == (int,) else "a number"
             raise InvalidChannelBackend(
-                f"{key!r} in CHANNELS[{self.alias!r}] must be a number above {above}, "
+                f"{key!r} in CHANNELS[{self.alias!r}] must be {kind} above {least}, "
                 f"not {value!r}."
             )

@@ -59,8 +59,8 @@ class MemoryBackend(BaseChannelBackend):
 
     def __init__(self, alias, params):
         super().__init__(alias, params)
-        self._check_number("THREADS", self.options["THREADS"], above=-1)
-        self._check_number("STOP_TIMEOUT", self.options["STOP_TIMEOUT"], above=-1)
+        self._check_number("THREADS", self.options["THREADS"], -1, types=(int,))
+        self._check_number("STOP_TIMEOUT", self.options["STOP_TIMEOUT"], -1)
         self.reset()
         _backends.add(self)
 
