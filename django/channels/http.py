@@ -19,10 +19,11 @@ taken as "content_type". With "more": true the content of the next message on
 the same channel continues the body.
 """
 
+import re
+
 from django.channels.exceptions import InvalidMessage
 from django.channels.messages import decode_bytes, encode_bytes
 from django.http import HttpResponse, StreamingHttpResponse
-from django.http.response import BadHeaderError
 
 # Keys of a WSGI environ that travel, besides those of headers (HTTP_*).
 META_KEYS = frozenset(
@@ -56,6 +57,10 @@ RESPONSE_KEYS = {
     "bytes": str,
     "more": bool,
 }
+
+# RFC 9110, sections 5.1 and 5.5.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[^\r\n\0]*")
 
 # Statuses whose responses have no body (RFC 9110, sections 15.3.5 and 15.4.5).
 BODILESS = frozenset([204, 304])
@@ -125,8 +130,10 @@ def response_from_message(message, next_message=None):
             response.content = _content(message, response)
         if not message.get("more") and message.get("status") not in BODILESS:
             response.headers.setdefault("Content-Length", str(len(response.content)))
-    except (BadHeaderError, UnicodeError, LookupError) as exc:
-        raise InvalidMessage(f"A header of the response is not valid: {exc}") from exc
+    except (UnicodeError, LookupError) as exc:
+        raise InvalidMessage(
+            f"The content does not fit the charset of its 'content_type': {exc}"
+        ) from exc
     response.status_code = message.get("status", 200)
     response.reason_phrase = message.get("reason")
     return response
@@ -152,14 +159,24 @@ def check_response_message(message):
         raise InvalidMessage(
             f"'status' of a response must be from 200 to 599, not {message['status']}."
         )
-    if set("\r\n") & set(message.get("reason", "")):
-        raise InvalidMessage("'reason' of a response must not have line breaks.")
+    for key in ("reason", "content_type", "mimetype"):
+        if not _HEADER_VALUE.fullmatch(message.get(key, "")):
+            raise InvalidMessage(f"{key!r} of a response must be of one line.")
     for pair in message.get("headers", []):
-        if not isinstance(pair, list) or [type(item) for item in pair] != [str, str]:
-            raise InvalidMessage(
-                "'headers' of a response must be a list of pairs of strings, "
-                f"not {pair!r}."
-            )
+        check_header(pair)
+
+
+def check_header(pair):
+    """Raise InvalidMessage unless `pair` is the name and the value of a header."""
+    if not isinstance(pair, list) or [type(item) for item in pair] != [str, str]:
+        raise InvalidMessage(
+            f"'headers' of a response must be pairs of strings, not {pair!r}."
+        )
+    name, value = pair
+    if not _HEADER_NAME.fullmatch(name):
+        raise InvalidMessage(f"'headers' of a response: {name!r} is not a valid name.")
+    if not _HEADER_VALUE.fullmatch(value):
+        raise InvalidMessage(f"'headers' of a response: {name!r} must be of one line.")
 
 
 class MessageHeaders:

@@ -1,5 +1,5 @@
 import sys
-import types
+from unittest import mock
 
 from django.channels import consumer
 from django.channels.registry import Consumer, Registry, registry
@@ -106,9 +106,10 @@ class AutodiscoveryTests(SimpleTestCase):
 
     def test_consumers_may_look_up_consumers_while_they_are_imported(self):
         fresh = Registry()
-        module = types.ModuleType("channels.apps.good.consumers")
-        self.addCleanup(sys.modules.pop, module.__name__, None)
-        with override_settings(INSTALLED_APPS=["channels.apps.good"]):
-            fresh._discovering = True
-            self.assertIsNone(fresh.get("tests.one"))
-        self.assertFalse(fresh.discovered)
+        with (
+            override_settings(INSTALLED_APPS=["channels.apps.curious"]),
+            mock.patch("django.channels.registry.registry", fresh),
+        ):
+            fresh.autodiscover()
+        self.assertIsNone(sys.modules["channels.apps.curious.consumers"].found)
+        self.assertTrue(fresh.discovered)

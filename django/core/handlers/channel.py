@@ -25,17 +25,16 @@ def request_from_message(message):
     describes none.
     """
     try:
-        meta = dict(message["META"])
+        environ = {"SERVER_NAME": "", "SERVER_PORT": "", **message["META"]}
+        for key in ("PATH_INFO", "SCRIPT_NAME"):
+            # Back to how a WSGI server decodes them (PEP 3333).
+            environ[key] = environ.get(key, "").encode().decode("iso-8859-1")
         body = decode_bytes(message.get("body", ""), "body")
-        environ = {
-            "SERVER_NAME": "",
-            "SERVER_PORT": "",
-            **meta,
-            "REQUEST_METHOD": message["method"],
-            "CONTENT_LENGTH": meta.get("CONTENT_LENGTH") or str(len(body)),
-            "wsgi.input": BytesIO(body),
-            "wsgi.url_scheme": message["scheme"],
-        }
+        environ["REQUEST_METHOD"] = message["method"]
+        if body:
+            environ.setdefault("CONTENT_LENGTH", str(len(body)))
+        environ["wsgi.url_scheme"] = message["scheme"]
+        environ["wsgi.input"] = BytesIO(body)
         return WSGIRequest(environ)
     except (KeyError, TypeError, AttributeError, ValueError) as exc:
         raise InvalidMessage(
@@ -89,4 +88,13 @@ class RequestConsumer(Consumer):
             response.close()
 
 
-registry.register_built_in(RequestConsumer(), "django.wsgi.request")
+request_consumer = RequestConsumer()
+registry.register_built_in(request_consumer, "django.wsgi.request")
+
+
+def _setting_changed(*, setting, **kwargs):
+    if setting == "MIDDLEWARE":
+        request_consumer.__dict__.pop("handler", None)
+
+
+signals.setting_changed.connect(_setting_changed)

@@ -1,0 +1,3 @@
+from django.channels import registry
+
+found = registry.registry.get("tests.one")
