@@ -100,11 +100,13 @@ class Background:
                 running.refresh()
 
     def stop(self):
-        """Stop all threads, each after the messages that have been sent."""
-        with self._lock:
-            stopping, self._running = list(self._running.values()), {}
-        for threads in stopping:
+        """Stop all threads, after the messages that have been sent."""
+        for backend, threads in list(self._running.items()):
+            # They stay listed meanwhile: what a consumer sends now is done by
+            # the thread that runs it, and must not start another.
             threads.stop()
+            with self._lock:
+                self._running.pop(backend, None)
 
     def _warn_without_consumer(self, channel):
         if channel not in self._without_consumer and len(self._without_consumer) < 100:

@@ -79,7 +79,9 @@ def request_to_message(request, response_channel):
         "scheme": request.scheme,
         "path": request.path,
         "script_name": meta.get("SCRIPT_NAME", ""),
-        "GET": [[key, value] for key, values in request.GET.lists() for value in values],
+        "GET": [
+            [key, value] for key, values in request.GET.lists() for value in values
+        ],
         "META": meta,
         "client": [meta.get("REMOTE_ADDR", ""), _port(meta.get("REMOTE_PORT"))],
     }

@@ -68,7 +68,11 @@ def check_queue_name(name):
     Raise InvalidChannelName unless messages can be received from `name`, which
     is an inbox ("prefix!") or a channel that is in no inbox.
     """
-    if isinstance(name, str) and len(name) <= MAX_NAME_LENGTH and _INBOX.fullmatch(name):
+    if (
+        isinstance(name, str)
+        and len(name) <= MAX_NAME_LENGTH
+        and _INBOX.fullmatch(name)
+    ):
         return
     check_channel_name(name)
     if "!" in name:
@@ -93,9 +97,7 @@ def clean_message(message):
     it. Raise InvalidMessage, naming the key, if it holds anything else.
     """
     if not isinstance(message, Mapping):
-        raise InvalidMessage(
-            f"A message must be a dict, not {type(message).__name__}."
-        )
+        raise InvalidMessage(f"A message must be a dict, not {type(message).__name__}.")
     for key in RESERVED_KEYS:
         if key in message:
             raise InvalidMessage(
@@ -181,5 +183,7 @@ def _refusal(path, fault, way_out=""):
 
 def _way_out(value):
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return " Send bytes as base64 text, see django.channels.messages.encode_bytes()."
+        return (
+            " Send bytes as base64 text, see django.channels.messages.encode_bytes()."
+        )
     return " Send a string, a number, a boolean, None, a list or a dict instead."

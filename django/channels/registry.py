@@ -12,6 +12,7 @@ from importlib import import_module
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
 
+from django.apps import apps
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS
 from django.channels.messages import check_channel_name
 from django.core.exceptions import ImproperlyConfigured
@@ -107,7 +108,7 @@ class Registry:
         return len({self.get(name, backend) for name in self.channels(backend)})
 
     def autodiscover(self):
-        """Import the consumers of all installed apps, once."""
+        """Import the consumers of all installed apps, once they are ready."""
         if self.discovered:
             return
         with self._lock:
@@ -116,8 +117,9 @@ class Registry:
             self._discovering = True
             try:
                 import_module(BUILT_IN_CONSUMERS)
-                autodiscover_modules("consumers", register_to=self)
-                self.discovered = True
+                if apps.ready:
+                    autodiscover_modules("consumers", register_to=self)
+                    self.discovered = True
             finally:
                 self._discovering = False
 

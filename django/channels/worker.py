@@ -115,7 +115,10 @@ class Worker:
             close_old_connections()
 
     def wake(self):
-        """Let the worker look at the registered consumers again. Any thread may call it."""
+        """
+        Let the worker look at the registered consumers again. Any thread may call
+        it.
+        """
         self.backend.send(self.control, {})
 
     def stop(self):

@@ -3,8 +3,8 @@ import threading
 from unittest import skipUnless
 
 from django.channels import Channel, channels, consumer
-from django.channels.background import background
 from django.channels.backends.contract import PATIENCE
+from django.channels.background import background
 from django.channels.registry import registry
 from django.test import SimpleTestCase, override_settings
 
@@ -37,7 +37,9 @@ for number in range(3):
 
 def worker_threads():
     prefix = "django-channels-"
-    return [thread for thread in threading.enumerate() if thread.name.startswith(prefix)]
+    return [
+        thread for thread in threading.enumerate() if thread.name.startswith(prefix)
+    ]
 
 
 class BackgroundTests(SimpleTestCase):

@@ -65,9 +65,7 @@ class ChannelTests(SimpleTestCase):
         self.assertEqual(repr(Channel("a.b")), "<Channel: 'a.b'>")
 
 
-@override_settings(
-    CHANNELS={"default": {"BACKEND": MEMORY, "OPTIONS": {"THREADS": 0}}}
-)
+@override_settings(CHANNELS={"default": {"BACKEND": MEMORY, "OPTIONS": {"THREADS": 0}}})
 class SendOnCommitTests(TransactionTestCase):
     available_apps = ["channels"]
 

@@ -102,7 +102,9 @@ class RequestMessageTests(SimpleTestCase):
 class ResponseMessageTests(SimpleTestCase):
     def carry(self, response):
         """Return `response` as it is after crossing as messages."""
-        messages = [clean_message(message) for message in response_to_messages(response)]
+        messages = [
+            clean_message(message) for message in response_to_messages(response)
+        ]
         rest = iter(messages[1:])
         return response_from_message(messages[0], lambda: next(rest))
 
@@ -193,13 +195,25 @@ class ResponseMessageTests(SimpleTestCase):
             ({"content": "", "headers": {}}, "'headers' of a response"),
             ({"content": "", "headers": [["a"]]}, "pairs of strings"),
             ({"content": "", "headers": [["a", 1]]}, "pairs of strings"),
-            ({"content": "", "headers": [["a", "b\r\nc: d"]]}, "'a' must be of one line"),
-            ({"content": "", "headers": [["Set-Cookie", "b\nc"]]}, "must be of one line"),
+            (
+                {"content": "", "headers": [["a", "b\r\nc: d"]]},
+                "'a' must be of one line",
+            ),
+            (
+                {"content": "", "headers": [["Set-Cookie", "b\nc"]]},
+                "must be of one line",
+            ),
             ({"content": "", "headers": [["a b", "c"]]}, "'a b' is not a valid name"),
             ({"content": "", "headers": [["", "c"]]}, "'' is not a valid name"),
             ({"content": "", "headers": [["ä", "c"]]}, "'ä' is not a valid name"),
-            ({"content": "", "content_type": "a\nb"}, "'content_type' of a response must be of one line"),
-            ({"content": "", "content_type": "text/plain; charset=no"}, "does not fit the charset"),
+            (
+                {"content": "", "content_type": "a\nb"},
+                "'content_type' of a response must be of one line",
+            ),
+            (
+                {"content": "", "content_type": "text/plain; charset=no"},
+                "does not fit the charset",
+            ),
             ({"content": "", "more": 1}, "'more' of a response must be of the type"),
         ]:
             with (

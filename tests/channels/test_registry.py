@@ -1,6 +1,7 @@
 import sys
 from unittest import mock
 
+from django.apps import apps
 from django.channels import consumer
 from django.channels.registry import Consumer, Registry, registry
 from django.core.exceptions import ImproperlyConfigured
@@ -95,6 +96,12 @@ class AutodiscoveryTests(SimpleTestCase):
             fresh.autodiscover()
         self.assertIn("channels.apps.good.consumers", sys.modules)
         self.assertTrue(fresh.discovered)
+
+    def test_waits_until_apps_are_ready(self):
+        fresh = Registry()
+        with mock.patch.object(apps, "ready", False):
+            self.assertIsNone(fresh.get("tests.one"))
+        self.assertFalse(fresh.discovered)
 
     def test_error_in_consumers_is_raised_each_time(self):
         fresh = Registry()

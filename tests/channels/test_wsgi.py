@@ -12,7 +12,6 @@ from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.core.signals import request_finished, request_started
 from django.db import connection
-from django.http import HttpResponse
 from django.test import (
     RequestFactory,
     SimpleTestCase,
@@ -214,7 +213,9 @@ class BuiltInConsumerTests(HandlerTestCase):
         registry.register(spy, ["django.wsgi.request"])
         self.assertEqual(Result(WSGIHandler()).content, b"Hello")
         self.assertEqual(self.client.get("/hello/").content, b"Hello")
-        self.assertEqual([channel for channel, _ in messages], ["django.wsgi.request"] * 2)
+        self.assertEqual(
+            [channel for channel, _ in messages], ["django.wsgi.request"] * 2
+        )
         for _, message in messages:
             self.assertIsInstance(message, RequestMessage)
             self.assertEqual(message["path"], "/hello/")
@@ -487,9 +488,7 @@ class RemoteTests(HandlerTestCase):
 
     def test_exception_in_the_consumer(self):
         consumer("django.wsgi.request")(lambda **kwargs: {}["missing"])
-        with (
-            self.assertLogs("django.channels.worker", "ERROR"),
-        ):
+        with (self.assertLogs("django.channels.worker", "ERROR"),):
             result = Result(WSGIHandler())
         self.assertEqual(result.status, "500 Internal Server Error")
         self.assertEqual(result.content, b"Server Error (500)")
@@ -515,9 +514,7 @@ class RemoteTests(HandlerTestCase):
 
 
 @override_settings(
-    CHANNELS={
-        "default": {"BACKEND": "channels.test_wsgi.RemoteBackend", "CAPACITY": 1}
-    }
+    CHANNELS={"default": {"BACKEND": "channels.test_wsgi.RemoteBackend", "CAPACITY": 1}}
 )
 class TooBusyTests(HandlerTestCase):
     def test_full(self):

@@ -310,7 +310,19 @@ class MessageTests:
 
     def test_refuses_invalid_names(self):
         backend = self.create_backend()
-        names = ["", "a b", "é", "a/b", "a!b!c", "!b", "a!", "x" * 201, "a\n", b"a", None]
+        names = [
+            "",
+            "a b",
+            "é",
+            "a/b",
+            "a!b!c",
+            "!b",
+            "a!",
+            "x" * 201,
+            "a\n",
+            b"a",
+            None,
+        ]
         for name in names:
             with self.subTest(name=name), self.assertRaises(InvalidChannelName):
                 backend.send(name, {})

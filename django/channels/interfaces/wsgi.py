@@ -14,7 +14,6 @@ consumer, and what cannot be serialised stands beside the message.
 
 from collections.abc import Mapping
 
-from django.apps import apps
 from django.channels.exceptions import ChannelFull, InvalidMessage, ResponseTimeout
 from django.channels.http import request_to_message, response_from_message
 from django.channels.inbox import thread_inbox
@@ -30,6 +29,7 @@ from django.utils.log import log_response
 
 REQUEST_CHANNEL = "django.wsgi.request"
 RESPONSE_PREFIX = "django.wsgi.response"
+
 
 class Switch:
     """Whether requests go through channels. runserver --no-channels turns it off."""
@@ -97,9 +97,8 @@ def start():
     Make the backend and import the consumers of installed apps, so that a fault
     in them shows when the server starts.
     """
-    if apps.ready:
-        channels[DEFAULT_CHANNEL_ALIAS]
-        registry.autodiscover()
+    channels[DEFAULT_CHANNEL_ALIAS]
+    registry.autodiscover()
 
 
 def get_response(handler, request):
