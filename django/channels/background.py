@@ -28,9 +28,17 @@ class WorkerThreads:
         self.channels = frozenset(registry.channels(backend.alias))
         self.workers = []
         self.threads = []
+        self.stopping = False
+
+    def serves(self, channel):
+        """Return whether a message that this thread sent to `channel` will be run."""
+        if self.stopping:
+            # The threads run what they themselves send before they end.
+            return threading.current_thread() in self.threads
+        return channel in self.channels
 
     def start(self):
-        for number in range(self.backend.options["THREADS"]):
+        for number in range(self.backend.options.get("THREADS", 1)):
             worker = Worker(self.backend, f"django.worker.{secrets.token_hex(8)}")
             thread = threading.Thread(
                 target=worker.run,
@@ -50,7 +58,8 @@ class WorkerThreads:
 
     def stop(self):
         """Wait until all messages are done, for STOP_TIMEOUT seconds at most."""
-        deadline = time.monotonic() + self.backend.options["STOP_TIMEOUT"]
+        self.stopping = True
+        deadline = time.monotonic() + self.backend.options.get("STOP_TIMEOUT", 10)
         for worker in self.workers:
             worker.stop()
         for thread in self.threads:
@@ -86,14 +95,14 @@ class Background:
         if "!" in channel:
             return  # The answer for an interface, which waits for it.
         running = self._running.get(backend)
-        if running is not None and channel in running.channels:
+        if running is not None and running.serves(channel):
             return
         if registry.get(channel, backend.alias) is None:
             self._warn_without_consumer(channel)
             return
         with self._lock:
             running = self._running.get(backend)
-            if running is None:
+            if running is None or running.stopping:
                 running = self._running[backend] = WorkerThreads(backend)
                 running.start()
             elif channel not in running.channels:
@@ -102,11 +111,10 @@ class Background:
     def stop(self):
         """Stop all threads, after the messages that have been sent."""
         for backend, threads in list(self._running.items()):
-            # They stay listed meanwhile: what a consumer sends now is done by
-            # the thread that runs it, and must not start another.
             threads.stop()
             with self._lock:
-                self._running.pop(backend, None)
+                if self._running.get(backend) is threads:
+                    del self._running[backend]
 
     def _warn_without_consumer(self, channel):
         if channel not in self._without_consumer and len(self._without_consumer) < 100:

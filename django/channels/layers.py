@@ -8,7 +8,7 @@ from django.utils.module_loading import import_string
 DEFAULT_CHANNEL_ALIAS = "default"
 
 
-class ChannelHandler(BaseConnectionHandler):
+class ChannelLayerHandler(BaseConnectionHandler):
     """
     Access by alias to the backends of the CHANNELS setting.
 
@@ -66,11 +66,11 @@ class ChannelHandler(BaseConnectionHandler):
         self.__dict__.pop("settings", None)
 
 
-channels = ChannelHandler()
+channels = ChannelLayerHandler()
 
 
 def _channels_changed(*, setting, **kwargs):
-    if setting == ChannelHandler.settings_name:
+    if setting == ChannelLayerHandler.settings_name:
         channels.reset()
 
 

@@ -84,6 +84,26 @@ class BackgroundTests(SimpleTestCase):
             background.stop()
         self.assertEqual(len(self.calls), 2)
 
+    def test_a_message_that_is_sent_during_stop_is_run(self):
+        stopping = threading.Event()
+
+        @consumer("tests.slow")
+        def slow(**message):
+            stopping.wait(PATIENCE)
+            Channel("tests.one").send({"from": "consumer"})
+
+        self.record("tests.one")
+        Channel("tests.slow").send({})
+        wait_until(lambda: not channels["default"].depths())
+        (running,) = background._running.values()
+        thread = threading.Thread(target=background.stop)
+        thread.start()
+        wait_until(lambda: running.stopping)
+        Channel("tests.one").send({"from": "outside"})
+        stopping.set()
+        thread.join(PATIENCE)
+        wait_until(lambda: len(self.calls) == 2)
+
     def test_a_consumer_that_is_registered_later_is_run(self):
         self.record("tests.one")
         Channel("tests.one").send({})

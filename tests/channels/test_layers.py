@@ -2,13 +2,13 @@ import threading
 
 from django.channels import InvalidChannelBackend, channels
 from django.channels.backends.memory import MemoryBackend
-from django.channels.layers import ChannelHandler
+from django.channels.layers import ChannelLayerHandler
 from django.test import SimpleTestCase, override_settings
 
 MEMORY = "django.channels.backends.memory.MemoryBackend"
 
 
-class ChannelHandlerTests(SimpleTestCase):
+class ChannelLayerHandlerTests(SimpleTestCase):
     def test_memory_is_the_default(self):
         self.assertIsInstance(channels["default"], MemoryBackend)
 
@@ -20,7 +20,7 @@ class ChannelHandlerTests(SimpleTestCase):
         self.assertIs(seen[0], channels["default"])
 
     def test_params_reach_the_backend(self):
-        handler = ChannelHandler({"other": {"BACKEND": MEMORY, "EXPIRY": 5}})
+        handler = ChannelLayerHandler({"other": {"BACKEND": MEMORY, "EXPIRY": 5}})
         self.assertEqual(handler["other"].alias, "other")
         self.assertEqual(handler["other"].expiry, 5)
 
@@ -32,15 +32,15 @@ class ChannelHandlerTests(SimpleTestCase):
     def test_no_backend(self):
         msg = "There is no CHANNELS['default']['BACKEND'] in the settings."
         with self.assertRaisesMessage(InvalidChannelBackend, msg):
-            ChannelHandler({"default": {}})["default"]
+            ChannelLayerHandler({"default": {}})["default"]
 
     def test_backend_that_cannot_be_imported(self):
         msg = "The channel backend 'no.such.Backend' of CHANNELS['default'] cannot be"
         with self.assertRaisesMessage(InvalidChannelBackend, msg):
-            ChannelHandler({"default": {"BACKEND": "no.such.Backend"}})["default"]
+            ChannelLayerHandler({"default": {"BACKEND": "no.such.Backend"}})["default"]
 
     def test_all(self):
-        handler = ChannelHandler(
+        handler = ChannelLayerHandler(
             {"default": {"BACKEND": MEMORY}, "other": {"BACKEND": MEMORY}}
         )
         self.assertEqual(handler.all(initialized_only=True), [])
@@ -56,7 +56,7 @@ class ChannelHandlerTests(SimpleTestCase):
         self.assertIsNot(channels["default"], before)
 
     def test_backends_can_be_replaced_and_removed(self):
-        handler = ChannelHandler({"default": {"BACKEND": MEMORY}})
+        handler = ChannelLayerHandler({"default": {"BACKEND": MEMORY}})
         replacement = MemoryBackend("default", {})
         handler["default"] = replacement
         self.assertIs(handler["default"], replacement)

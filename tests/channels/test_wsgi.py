@@ -493,6 +493,12 @@ class RemoteTests(HandlerTestCase):
         self.assertEqual(result.status, "500 Internal Server Error")
         self.assertEqual(result.content, b"Server Error (500)")
 
+    @override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=2)
+    def test_body_that_is_too_large(self):
+        with self.assertLogs("django.security.RequestDataTooBig", "ERROR"):
+            result = Result(WSGIHandler(), "/echo/", b"abc", REQUEST_METHOD="POST")
+        self.assertEqual(result.status, "400 Bad Request")
+
     def test_threads_get_the_answers_meant_for_them(self):
         wrong = []
 

@@ -2,8 +2,8 @@
 What a channel backend promises, and the part of it that all backends share.
 
 A backend stores messages in queues, first in, first out. A subclass needs
-push() and pop(); django.channels.backends.contract holds the tests that it
-has to pass.
+push(), pop(), depths() and flush(); django.channels.backends.contract holds
+the tests that it has to pass.
 """
 
 from django.channels.exceptions import InvalidChannelBackend
@@ -49,7 +49,8 @@ class BaseChannelBackend:
     """
 
     # True if messages never leave the process, so that its own threads have to
-    # run the consumers.
+    # run the consumers. Then the options THREADS and STOP_TIMEOUT are those of
+    # django.channels.backends.memory.MemoryBackend.
     process_local = False
 
     default_options = {}
@@ -84,6 +85,8 @@ class BaseChannelBackend:
 
         Return (channel, message), or None if no message came in time.
         """
+        if isinstance(channels, str):
+            raise TypeError("receive() needs a list of names, not one name.")
         for channel in channels:
             check_queue_name(channel)
         received = self.pop(channels, timeout)

@@ -327,6 +327,11 @@ class MessageTests:
             with self.subTest(name=name), self.assertRaises(InvalidChannelName):
                 backend.send(name, {})
 
+    def test_refuses_to_receive_from_a_name_that_is_in_no_list(self):
+        backend = self.create_backend()
+        with self.assertRaisesMessage(TypeError, "receive() needs a list of names"):
+            backend.receive("abc")
+
     def test_refuses_to_receive_from_invalid_names(self):
         backend = self.create_backend()
         for name in ["", "a b", "a!b", None]:

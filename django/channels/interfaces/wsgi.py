@@ -141,6 +141,10 @@ def send(message):
     except ChannelFull as exc:
         message.close()
         return refuse(message.request, 503, "The server is too busy.", exc)
+    except Exception as exc:
+        # The body is too large, for one.
+        message.close()
+        return response_for_exception(message.request, exc)
     return wait(message)
 
 
