@@ -3,6 +3,7 @@
 from django.channels.background import background
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.channels.messages import check_channel_name, clean_message
+from django.channels.views import channel_view
 from django.db import transaction
 
 
@@ -40,6 +41,17 @@ class Channel:
         """
         message = clean_message(message)
         transaction.on_commit(lambda: self.send(message), using=using)
+
+    def as_view(self, timeout=None):
+        """
+        Return a view for URLconfs that leaves its requests to this channel.
+
+        Request middleware has run when the message of the request goes on, with
+        the values from the URL under "url_kwargs". The client waits `timeout`
+        seconds, EXPIRY unless given, for a message on the response channel
+        (proposal, "More Events").
+        """
+        return channel_view(self, timeout)
 
     def __eq__(self, other):
         if not isinstance(other, Channel):

@@ -5,6 +5,8 @@ The errors of django.channels.
     ├── ChannelFull                 a queue is at its capacity
     ├── InvalidChannelName          a name breaks the naming rules
     ├── InvalidMessage              a message is not JSON, or not of its format
+    ├── ResponseBroken              a response has ended before its end
+    ├── ResponseClosed              nobody takes the rest of a response
     └── ResponseTimeout             nobody answered a request within EXPIRY
 
     ImproperlyConfigured
@@ -28,6 +30,14 @@ class InvalidChannelName(ChannelError, ValueError):
 
 class InvalidMessage(ChannelError, ValueError):
     """The message cannot be sent, or is not of the format its channel needs."""
+
+
+class ResponseBroken(ChannelError):
+    """A response has begun, and the rest of it will not come."""
+
+
+class ResponseClosed(ChannelError):
+    """The client is gone, or has taken nothing of a response for EXPIRY."""
 
 
 class ResponseTimeout(ChannelError):

@@ -76,9 +76,10 @@ _local = threading.local()
 
 def thread_inbox(backend, prefix):
     """Return the inbox of the current thread for channels that begin with `prefix`."""
-    inbox = getattr(_local, "inbox", None)
+    inboxes = _local.__dict__
+    inbox = inboxes.get(prefix)
     if inbox is None or inbox.backend is not backend:
-        inbox = _local.inbox = Inbox(backend, prefix)
+        inbox = inboxes[prefix] = Inbox(backend, prefix)
     return inbox
 
 

@@ -5,19 +5,16 @@ from wsgiref.util import FileWrapper
 from django.channels import Channel, channels, consumer
 from django.channels.backends.contract import PATIENCE
 from django.channels.backends.memory import MemoryBackend
-from django.channels.interfaces.wsgi import RequestMessage, Switch
+from django.channels.interfaces.exchange import RequestMessage
+from django.channels.interfaces.wsgi import Switch
 from django.channels.registry import registry
 from django.channels.worker import Worker
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.core.signals import request_finished, request_started
 from django.db import connection
-from django.test import (
-    RequestFactory,
-    SimpleTestCase,
-    TransactionTestCase,
-    override_settings,
-)
+from django.test import (RequestFactory, SimpleTestCase, TransactionTestCase,
+                         override_settings)
 from django.test.client import FakePayload
 
 from . import views
@@ -227,14 +224,16 @@ class BuiltInConsumerTests(HandlerTestCase):
             "response_channel": "tests.answers!1",
             "method": "POST",
             "scheme": "http",
-            "META": {"PATH_INFO": "/echo/", "HTTP_HOST": "testserver"},
+            "path": "/echo/",
+            "script_name": "",
+            "META": {"HTTP_HOST": "testserver", "CONTENT_LENGTH": "5"},
             "body": "aGVsbG8=",
         }
         channels["default"].flush()
         registry.get("django.wsgi.request")("django.wsgi.request", message)
         channel, answer = channels["default"].receive(["tests.answers!"])
         self.assertEqual(channel, "tests.answers!1")
-        self.assertEqual((answer["status"], answer["bytes"]), (200, "aGVsbG8="))
+        self.assertEqual((answer["status"], answer["content"]), (200, "hello"))
 
 
 class TestClientTests(HandlerTestCase):
@@ -298,9 +297,7 @@ class SiteConsumerTests(HandlerTestCase):
 
             result = Result(WSGIHandler(), "/foo/")
         self.assertEqual(result.status, "200 OK")
-        self.assertEqual(
-            result.headers, [("Content-Type", "text/plain"), ("Content-Length", "11")]
-        )
+        self.assertEqual(result.headers, [("Content-Type", "text/plain")])
         self.assertEqual(result.content, b"Hello /foo/")
         self.assertEqual(self.thread, threading.get_ident())
 
@@ -442,12 +439,13 @@ class SiteConsumerTests(HandlerTestCase):
             self.assertEqual(result.status, "200 OK")
             result.iterable.close()
 
-    @override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=2)
+    @override_settings(CHANNELS_MAX_BODY_SIZE=2)
     def test_body_that_is_too_large(self):
         self.use(lambda **kwargs: self.fail("It was called."))
-        with self.assertLogs("django.security.RequestDataTooBig", "ERROR"):
+        with self.assertLogs("django.request", "WARNING") as logs:
             result = Result(WSGIHandler(), "/foo/", b"abc", REQUEST_METHOD="POST")
-        self.assertEqual(result.status, "400 Bad Request")
+        self.assertTrue(result.status.startswith("413 "), result.status)
+        self.assertIn("CHANNELS_MAX_BODY_SIZE", logs.output[0])
 
 
 @override_settings(

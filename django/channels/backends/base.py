@@ -53,6 +53,12 @@ class BaseChannelBackend:
     # django.channels.backends.memory.MemoryBackend.
     process_local = False
 
+    # True if a process-local backend has requests and responses cross as text.
+    serializes = False
+
+    # Bytes of a body that one message carries at most.
+    chunk_size = 2**18
+
     default_options = {}
 
     def __init__(self, alias, params):

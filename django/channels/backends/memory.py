@@ -74,11 +74,15 @@ class MemoryBackend(BaseChannelBackend):
         self._turn = 0
         self._next_sweep = 0
 
+    @property
+    def serializes(self):
+        return self.options["SERIALIZE"]
+
     def pack(self, message):
-        return encode_message(message) if self.options["SERIALIZE"] else message
+        return encode_message(message) if self.serializes else message
 
     def unpack(self, packed):
-        return decode_message(packed) if self.options["SERIALIZE"] else packed
+        return decode_message(packed) if self.serializes else packed
 
     def push(self, channel, packed):
         queue = queue_name(channel)

@@ -5,41 +5,68 @@ It turns the message into an HttpRequest, has middleware and view answer it,
 and sends the response to the response channel (proposal, "Serving Requests").
 """
 
+import logging
+import sys
 from functools import cached_property
-from io import BytesIO
 
-from django.channels.exceptions import InvalidMessage
-from django.channels.http import response_to_messages
+from django.channels.bodies import open_body
+from django.channels.exceptions import InvalidMessage, ResponseClosed
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
-from django.channels.messages import decode_bytes
 from django.channels.registry import Consumer, registry
+from django.channels.replies import send_response
+from django.channels.views import HandedOver
 from django.core import signals
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.wsgi import WSGIRequest, get_script_name
 from django.urls import set_script_prefix
 
+logger = logging.getLogger("django.channels.request")
 
-def request_from_message(message):
+
+def decode_request(message, body):
     """
-    Return the HttpRequest that a message describes. Raise InvalidMessage if it
-    describes none.
+    Return the HttpRequest that a message describes, with `body` as the file to
+    read its body from. Raise InvalidMessage if it describes none.
     """
     try:
-        environ = {"SERVER_NAME": "", "SERVER_PORT": "", **message["META"]}
-        for key in ("PATH_INFO", "SCRIPT_NAME"):
-            # Back to how a WSGI server decodes them (PEP 3333).
-            environ[key] = environ.get(key, "").encode().decode("iso-8859-1")
-        body = decode_bytes(message.get("body", ""), "body")
-        environ["REQUEST_METHOD"] = message["method"]
-        if body:
-            environ.setdefault("CONTENT_LENGTH", str(len(body)))
-        environ["wsgi.url_scheme"] = message["scheme"]
-        environ["wsgi.input"] = BytesIO(body)
-        return WSGIRequest(environ)
+        environ = decode_environ(message)
+        # What it stands for has gone into the path already.
+        rewritten = {
+            key: environ.pop(key)
+            for key in ("SCRIPT_URL", "REDIRECT_URL")
+            if key in environ
+        }
+        environ["wsgi.input"] = body
+        request = WSGIRequest(environ)
     except (KeyError, TypeError, AttributeError, ValueError) as exc:
         raise InvalidMessage(
             f"The message describes no HTTP request ({type(exc).__name__}: {exc})."
         ) from exc
+    environ.update(rewritten)
+    return request
+
+
+def decode_environ(message):
+    """Return the WSGI environ (PEP 3333) of a message, without its body."""
+    script_name, path = message["script_name"], message["path"]
+    environ = {
+        "SERVER_NAME": "",
+        "SERVER_PORT": "",
+        "PATH_INFO": path.removeprefix(script_name),
+        **message["META"],
+        "REQUEST_METHOD": message["method"],
+        "SCRIPT_NAME": script_name,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": message["scheme"],
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for key in ("PATH_INFO", "SCRIPT_NAME"):
+        # Back to how a WSGI server decodes them.
+        environ[key] = environ[key].encode().decode("iso-8859-1")
+    return environ
 
 
 class ChannelHandler(BaseHandler):
@@ -49,9 +76,9 @@ class ChannelHandler(BaseHandler):
         super().__init__()
         self.load_middleware()
 
-    def __call__(self, message):
+    def __call__(self, message, body):
         """Return the response to a message of django.wsgi.request."""
-        request = request_from_message(message)
+        request = decode_request(message, body)
         set_script_prefix(get_script_name(request.environ))
         signals.request_started.send(sender=type(self), environ=request.environ)
         response = self.get_response(request)
@@ -72,20 +99,48 @@ class RequestConsumer(Consumer):
         return ChannelHandler()
 
     def __call__(self, channel, message):
-        if (handler := getattr(message, "handler", None)) is not None:
-            # The request and the response stay in this process: see
-            # django.channels.interfaces.wsgi.RequestMessage.
-            message.response = handler.get_response(message.request)
-        else:
+        if not hasattr(message, "handler"):
             self.handle_message(**message)
+        elif message.backend.serializes:
+            self.answer_as_text(message)
+        else:
+            response = message.handler.get_response(message.request)
+            if isinstance(response, HandedOver):
+                response.hand_over(message)
+            else:
+                message.response = response
 
-    def handle_message(self, response_channel, **message):
-        response = self.handler(message)
-        try:
-            for part in response_to_messages(response):
-                channels[DEFAULT_CHANNEL_ALIAS].send(response_channel, part)
-        finally:
-            response.close()
+    def answer_as_text(self, message):
+        """
+        Answer a request of this process as if it came from another: from the
+        text of its message alone, and by the text of other messages.
+        """
+        request = decode_request(message, message.open_body())
+        if hasattr(message.request, "_dont_enforce_csrf_checks"):
+            # The test client has its handler leave out these checks.
+            request._dont_enforce_csrf_checks = (
+                message.request._dont_enforce_csrf_checks
+            )
+        response = message.handler.get_response(request)
+        if isinstance(response, HandedOver):
+            response.hand_over(message)
+        else:
+            message.carry(request, response)
+
+    def handle_message(self, response_channel, channel=None, **message):
+        """Answer a request that came as a message alone."""
+        backend = channels[DEFAULT_CHANNEL_ALIAS]
+        message["response_channel"] = response_channel
+        with open_body(backend, message) as body:
+            response = self.handler(message, body)
+            if isinstance(response, HandedOver):
+                response.hand_over(message)
+                response.close()
+                return
+            try:
+                send_response(backend, response_channel, response)
+            except ResponseClosed as exc:
+                logger.info("%s was not sent to its end: %s", message["path"], exc)
 
 
 request_consumer = RequestConsumer()

@@ -1,0 +1,211 @@
+"""One request and its response, on the side of the interface."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from django.channels.bodies import BodyReader, BodySource, open_body
+from django.channels.channel import Channel
+from django.channels.exceptions import ChannelError, InvalidMessage, ResponseTimeout
+from django.channels.inbox import thread_inbox
+from django.channels.messages import clean_message, encode_bytes
+from django.channels.registry import registry
+from django.channels.replies import response_messages
+from django.channels.requests import encode_request
+from django.channels.responses import decode_response
+
+RESPONSE_PREFIX = "django.wsgi.response"
+BODY_PREFIX = "django.wsgi.body"
+DISCONNECT_CHANNEL = "django.wsgi.disconnect"
+
+MAX_ROOM = 64  # Chunks of a body that a reader may ask for at once.
+
+
+class RequestMessage(Mapping):
+    """
+    The message of a request, with its live objects beside it.
+
+    `handler` is the handler that the request came to, `request` its WSGIRequest
+    and `backend` the channel backend. A consumer in this process may set
+    `response` instead of sending it to the response channel.
+
+    The keys are computed when one of them is read, for the consumer that ships
+    with Django reads none on a process-local backend.
+    """
+
+    def __init__(self, handler, request, backend):
+        self.handler = handler
+        self.request = request
+        self.backend = backend
+        self.response = None
+        # The request and the response of the worker's side, once they have
+        # crossed as text.
+        self.carried = None
+        self.timeout = backend.expiry
+        self._inbox = None
+        self._source = None
+        self._room = 0
+        self._credit_channel = None
+        self._ended = False
+
+    def __getitem__(self, key):
+        return self._data[key]
+
+    def __iter__(self):
+        return iter(self._data)
+
+    def __len__(self):
+        return len(self._data)
+
+    @cached_property
+    def _data(self):
+        self._inbox = thread_inbox(self.backend, RESPONSE_PREFIX)
+        self._channel = self._inbox.open()
+        data = encode_request(self.request, self._channel)
+        return self.cross(clean_message(data | self._encode_body()))
+
+    @property
+    def body_is_large(self):
+        """Whether the body takes more than one message."""
+        return content_length(self.request) > self.backend.chunk_size
+
+    def _encode_body(self):
+        """Return the key of the message that stands for the body."""
+        if self.request._read_started:
+            # Middleware has read it, and a view hands the request over.
+            body = getattr(self.request, "_body", b"")
+            return {"body": encode_bytes(body)} if body else {}
+        source = BodySource(self.request, self.backend.chunk_size)
+        if not self.body_is_large:
+            first = next(source)
+            if "error" not in first:
+                return {"body": first["bytes"]} if first["bytes"] else {}
+            source = iter([first])
+        self._source = source
+        self._body_channel = f"{BODY_PREFIX}.{self._channel}".replace("!", ".")
+        return {"body_channel": self._body_channel}
+
+    def open_body(self):
+        """Return the body as a file, for a consumer in this thread."""
+        if self._source is None:
+            return open_body(self.backend, self._data)
+        return BodyReader(self.cross(message) for message in self._source).buffered()
+
+    def cross(self, message):
+        """Return a message as it is after crossing to or from a worker."""
+        if not self.backend.process_local:
+            return message
+        return self.backend.unpack(self.backend.pack(message))
+
+    def carry(self, request, response):
+        """
+        Let `response`, which a consumer in this thread has made of `request`,
+        cross as messages, and keep what comes out as the response.
+        """
+        self.carried = (request, response)
+        messages = map(
+            lambda message: self.cross(clean_message(message)),
+            response_messages(response, self.backend.chunk_size),
+        )
+        self.response = self.decode(next(messages), messages)
+        self.response._resource_closers.extend(response._resource_closers)
+
+    def decode(self, message, parts):
+        """Return the HttpResponse of a message and of those that continue it."""
+        response_class = getattr(self.handler, "response_class", None)
+        return decode_response(message, parts, response_class)
+
+    def graft(self, response):
+        """Return `response` with the head and the content of what has crossed."""
+        response.status_code = self.response.status_code
+        response._reason_phrase = self.response._reason_phrase
+        response.headers = self.response.headers
+        response.cookies = self.response.cookies
+        if response.streaming:
+            # A test may still want to await an asynchronous iterator.
+            if not response.is_async:
+                response.streaming_content = self.response.streaming_content
+        elif self.response.streaming:
+            response.content = b"".join(self.response)
+        else:
+            response.content = self.response.content
+        return response
+
+    def receive(self):
+        """
+        Return the next message for the client, and send its body meanwhile. Raise
+        ResponseTimeout if no message comes in time.
+        """
+        while True:
+            self._send_body()
+            answer = self._inbox.receive(self["response_channel"], self.timeout)
+            if answer is None:
+                raise ResponseTimeout(
+                    f"The request was not answered within {self.timeout} seconds."
+                )
+            if "read" in answer:
+                self._room += check_number(answer, "read", MAX_ROOM)
+            elif "timeout" in answer:
+                self.timeout = check_number(answer, "timeout", float("inf"))
+            else:
+                self._ended = not answer.get("more")
+                self._credit_channel = answer.get(
+                    "credit_channel", self._credit_channel
+                )
+                return answer
+
+    def parts(self):
+        """Yield the messages that continue a response, as they are asked for."""
+        while True:
+            self._tell_sender({"read": 1})
+            yield self.receive()
+
+    def close(self):
+        """Drop what may still come, and tell others if the client has left."""
+        if self._inbox is None:
+            return
+        self._inbox.close(self._channel)
+        if self._source is not None:
+            while self.backend.receive([self._body_channel]):
+                pass
+        if not self._ended:
+            self._tell_sender({"closed": True})
+            self._send_disconnect()
+        self._ended = True
+
+    def _send_body(self):
+        while self._room and self._source is not None:
+            message = next(self._source, None)
+            if message is None:
+                return
+            self.backend.send(self._body_channel, message)
+            self._room -= 1
+
+    def _tell_sender(self, message):
+        if self._credit_channel is not None:
+            try:
+                self.backend.send(self._credit_channel, message)
+            except ChannelError:
+                # The sender stops by itself after EXPIRY.
+                pass
+
+    def _send_disconnect(self):
+        if registry.get(DISCONNECT_CHANNEL) is not None:
+            try:
+                Channel(DISCONNECT_CHANNEL).send(
+                    {"response_channel": self._channel, "path": self.request.path}
+                )
+            except ChannelError:
+                pass
+
+
+def content_length(request):
+    """Return the number of bytes that the body of a WSGIRequest has at most."""
+    return getattr(request._stream, "limit", 0)
+
+
+def check_number(message, key, most):
+    """Return the number under `key`, or raise InvalidMessage if it is none."""
+    value = message[key]
+    if type(value) not in (int, float) or not 0 < value <= most:
+        raise InvalidMessage(f"{key!r} must be a number above 0, not {value!r}.")
+    return value
