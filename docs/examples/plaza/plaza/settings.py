@@ -32,16 +32,13 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    f"django.{path}"
-    for path in (
-        "middleware.security.SecurityMiddleware",
-        "contrib.sessions.middleware.SessionMiddleware",
-        "middleware.common.CommonMiddleware",
-        "middleware.csrf.CsrfViewMiddleware",
-        "contrib.auth.middleware.AuthenticationMiddleware",
-        "contrib.messages.middleware.MessageMiddleware",
-        "middleware.clickjacking.XFrameOptionsMiddleware",
-    )
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 TEMPLATES = [
@@ -51,12 +48,9 @@ TEMPLATES = [
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
-                f"django.{path}"
-                for path in (
-                    "template.context_processors.request",
-                    "contrib.auth.context_processors.auth",
-                    "contrib.messages.context_processors.messages",
-                )
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
             ]
         },
     }
