@@ -1,10 +1,8 @@
-"""Clients: wrk where there is one, else threads with a connection a request."""
+"""Clients for loading a server from one thread, with a connection a request."""
 
 import re
-import shutil
+import selectors
 import socket
-import subprocess
-import threading
 import time
 
 from fork.base import Problem
@@ -56,45 +54,41 @@ def transfer(port, data, timeout=TIMEOUT):
 
 
 def rate(port, url, seconds):
-    """Load a server for so many seconds and return the requests per second."""
-    wrk = shutil.which("wrk")
-    if wrk and seconds >= 1:  # It takes whole seconds only.
-        return rate_by_wrk(wrk, port, url, seconds)
-    return rate_by_threads(port, url, seconds)
+    """
+    Load a server for so many seconds and return the requests per second.
 
-
-def rate_by_wrk(wrk, port, url, seconds):
-    duration = f"{round(seconds)}s"
-    command = [wrk, "--threads", "1", "--connections", str(CONNECTIONS)]
-    command += ["--duration", duration, f"http://127.0.0.1:{port}{url}"]
-    result = subprocess.run(
-        command, capture_output=True, text=True, timeout=seconds + TIMEOUT
-    )
-    found = re.search(r"Requests/sec: +([\d.]+)", result.stdout)
-    if not found or "Non-2xx" in result.stdout:
-        raise Problem(f"wrk failed:\n{result.stdout}{result.stderr}")
-    return float(found[1])
-
-
-def rate_by_threads(port, url, seconds):
-    data, counts, errors = request("GET", url), [], []
+    CONNECTIONS requests are always open, each on a connection of its own.
+    """
+    data, count = request("GET", url), 0
     start = time.perf_counter()
+    with selectors.DefaultSelector() as selector:
+        for _ in range(CONNECTIONS):
+            ask(selector, port, data)
+        while (elapsed := time.perf_counter() - start) < seconds:
+            for key, _ in selector.select(TIMEOUT):
+                if finished(key.fileobj):
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()
+                    count += 1
+                    ask(selector, port, data)
+        for key in list(selector.get_map().values()):
+            # Answered, so that the next sample begins with an idle server.
+            while not finished(key.fileobj):
+                pass
+            key.fileobj.close()
+    return count / elapsed
 
-    def work():
-        count = 0
-        try:
-            while time.perf_counter() < start + seconds:
-                transfer(port, data)
-                count += 1
-        except (OSError, Problem) as exc:
-            errors.append(exc)
-        counts.append(count)
 
-    threads = [threading.Thread(target=work) for _ in range(CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise Problem(f"A request failed: {errors[0]}")
-    return sum(counts) / (time.perf_counter() - start)
+def ask(selector, port, data):
+    """Open a connection, send a request on it and have the selector watch it."""
+    connection = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+    connection.sendall(data)
+    selector.register(connection, selectors.EVENT_READ)
+
+
+def finished(connection):
+    """Receive what has come, and return whether it was the end of the answer."""
+    received = connection.recv(65536)
+    if received and received.startswith(b"HTTP/") and b" 200 " not in received[:16]:
+        raise Problem(f"The server answered {received[:30]!r}.")
+    return not received

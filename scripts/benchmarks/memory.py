@@ -10,7 +10,7 @@ some five minutes, on a machine that should be doing nothing else.
   call, call-middleware    a call of the WSGI handler on a hello view, without
                            middleware and with startproject's
   hello, hello-middleware  the same view under gunicorn with one sync worker,
-                           loaded by wrk or, without it, a client of its own
+                           loaded by a client on another processor
   upload, download         10 MB to a view that reads them, and from a
                            FileResponse, through the same server
   rest                     memory of a process that has served one request
@@ -27,7 +27,8 @@ from .servers import DownloadProbe, HelloProbe, UploadProbe
 from .sides import find_sides
 
 CALLS = Plan(starts=5, rounds=12, seconds=0.05)
-LOADS = Plan(starts=4, rounds=5, seconds=1)
+# Many short ones: the speed of a machine drifts by more than the sides differ.
+LOADS = Plan(starts=4, rounds=75, seconds=0.1)
 TRANSFERS = Plan(starts=3, rounds=6, seconds=0.4)
 MEMORY = Plan(starts=1, rounds=6, seconds=0)
 

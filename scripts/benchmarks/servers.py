@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 
 from fork.base import Problem
 
@@ -12,6 +13,25 @@ from . import load
 
 START_TIMEOUT = 30  # Seconds.
 STOP_TIMEOUT = 10  # Seconds.
+
+
+@contextmanager
+def processors(server):
+    """
+    Keep processes that are started within the context to one processor, that of
+    servers, or to the others. Where both run would otherwise be left to chance,
+    and tell more than what is measured.
+    """
+    if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
+        yield
+        return
+    everywhere = os.sched_getaffinity(0)
+    first = {min(everywhere)}
+    os.sched_setaffinity(0, first if server else everywhere - first)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, everywhere)
 
 
 class Server:
@@ -41,6 +61,10 @@ class Server:
         return self
 
     def start(self, fd):
+        with processors(server=True):
+            return self.spawn(fd)
+
+    def spawn(self, fd):
         command = ["-m", "gunicorn", "benchmarks.project.wsgi", "--bind", f"fd://{fd}"]
         command += ["--workers", "1", "--worker-class", "sync", "--threads", "1"]
         return subprocess.Popen(
@@ -86,7 +110,8 @@ class HelloProbe(Server):
     """Measures requests per second."""
 
     def sample(self, seconds):
-        return load.rate(self.port, self.url, seconds)
+        with processors(server=False):
+            return load.rate(self.port, self.url, seconds)
 
 
 class TransferProbe(Server):
