@@ -1,0 +1,85 @@
+"""Figures of a process that calls the WSGI handler itself: see caller.py."""
+
+import json
+import subprocess
+
+from fork.base import Problem
+
+
+class Caller:
+    """
+    A process with the site's handler on one side of the comparison.
+
+    It works only while it is asked something, so that the processes of both
+    sides can stay and take turns.
+    """
+
+    def __init__(self, side, middleware):
+        self.side = side
+        self.middleware = middleware
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            [self.side.python, "-m", "benchmarks.caller"],
+            env=self.side.environment(self.middleware),
+            cwd=self.side.scratch,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        return self
+
+    def __exit__(self, *exc_info):
+        self.process.stdin.close()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+    def ask(self, question, *arguments):
+        """Call a function of caller.py in the process and return what it returns."""
+        try:
+            self.process.stdin.write(json.dumps([question, *arguments]) + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise Problem(f"The process with the {self.side.name} Django has failed.")
+        return json.loads(answer)
+
+
+class CallProbe(Caller):
+    """Measures the time of a call of the handler, in microseconds."""
+
+    def __init__(self, side, measure):
+        super().__init__(side, measure.middleware)
+
+    def sample(self, seconds):
+        return self.ask("time_calls", seconds) * 1e6
+
+
+class MemoryProbe:
+    """Measures the resident memory of a new process, in megabytes."""
+
+    def __init__(self, side, measure):
+        self.side = side
+        self.middleware = measure.middleware
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        pass
+
+    def sample(self, seconds):
+        with Caller(self.side, self.middleware) as caller:
+            return caller.ask("memory_after_a_call") / 1e6
+
+
+def profile(side, middleware, calls=5000):
+    """Return the profile of so many calls of the handler as text."""
+    with Caller(side, middleware) as caller:
+        return caller.ask("profile_calls", calls)

@@ -1,0 +1,1 @@
+"""The site that is measured. It runs on both sides of a comparison."""

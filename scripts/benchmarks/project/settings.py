@@ -1,0 +1,37 @@
+"""
+Settings like those that startproject writes, but for production.
+
+Environment: BENCH_MIDDLEWARE, startproject's middleware if it is not empty;
+BENCH_PAYLOAD, the file that the site serves.
+"""
+
+import os
+
+SECRET_KEY = "only-for-benchmarks"
+ALLOWED_HOSTS = ["127.0.0.1"]
+ROOT_URLCONF = "benchmarks.project.urls"
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+}
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+STATIC_URL = "static/"
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+if not os.environ.get("BENCH_MIDDLEWARE"):
+    MIDDLEWARE = []
+
+PAYLOAD = os.environ.get("BENCH_PAYLOAD")

@@ -1,0 +1,180 @@
+"""The parts of scripts/test. Each returns a Report."""
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+
+from . import checks, comparison, documentation, series, suites, system, thirdparty
+from .base import ROOT, say
+from .suites import LAYERS, apps, run_tests
+from .trees import assemble, overlay_files, upstream
+from .venvs import Venv
+
+LINTED = ("django", "tests", "scripts", "setup.py", "docs/examples")
+
+
+@dataclass
+class Report:
+    """
+    What a part came to: sentences on its failures, notes that fail nothing, and
+    tests counted as (name, layer or None, Result).
+    """
+
+    failures: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+    counts: list = field(default_factory=list)
+
+    def count(self, name, layer, result):
+        """Count a Result, whose failures are failures of the part."""
+        self.counts.append((name, layer, result))
+        self.failures += [f"fails: {test}" for test in result.failed]
+        if not result.complete:
+            self.failures.append(f"The run of {name} did not come to its end.")
+        return self
+
+
+@cache
+def test_venv():
+    """Return the environment of upstream's test requirements and the linters."""
+    source = upstream()
+    needs = (source / "tests/requirements/py3.txt").read_text().splitlines()
+    needs = [line for line in needs if line and not line.startswith("#")]
+    tox = (source / "tox.ini").read_text()
+    needs += re.findall(r"^deps = ((?:black|isort|flake8) .*)$", tox, re.MULTILINE)
+    needs += ["hypothesis", "gunicorn"]
+    env = Venv("test", needs)
+    if not env.is_ready():
+        env.create()
+        install_all(env, needs)
+        # Django comes from the tree under test.
+        env.pip("uninstall", "--yes", "Django")
+        env.finish()
+    system.require(
+        "msgfmt",
+        "gettext",
+        without="the tests of translations being made and compiled are skipped.",
+    )
+    return env
+
+
+def install_all(env, needs):
+    """Install requirements; where one cannot be built, the others without it."""
+    if env.pip("install", *needs, check=False) is not None:
+        return
+    system.install("build-essential", "python3-dev", "libmemcached-dev", "zlib1g-dev")
+    for need in needs:
+        if env.pip("install", need, check=False) is None:
+            system.missing(f"{need} could not be installed: its tests are skipped.")
+
+
+@cache
+def tree():
+    """Return the path of the assembled tree."""
+    return assemble(keep_edits=True).path
+
+
+def test_series(options):
+    """The patch series and the overlay fit upstream (scripts/check)."""
+    failures = checks.check()
+    say(f"{len(series.read())} patches, {len(overlay_files())} files of the overlay.")
+    return Report(failures)
+
+
+def python_files():
+    """Return what the linters look at, with the scripts that have no suffix."""
+    scripts = [
+        path
+        for path in (ROOT / "scripts").iterdir()
+        if path.is_file() and not path.suffix
+    ]
+    return [name for name in LINTED if (ROOT / name).exists()] + sorted(scripts)
+
+
+def test_lint(options):
+    """black, isort and flake8, in the versions and with the rules of upstream."""
+    python, report = test_venv().python, Report()
+    for command in (("black", "--check"), ("isort", "--check-only"), ("flake8",)):
+        status, _ = suites.stream(python, "-m", *command, *python_files(), cwd=ROOT)
+        if status:
+            report.failures.append(f"{command[0]} has complaints.")
+    return report
+
+
+def test_scripts(options):
+    """The tests of the scripts and of the packaging, in scripts/tests."""
+    result = suites.run_unittest(
+        test_venv().python,
+        *("-m", "unittest", "discover", "-s", "scripts/tests", "-t", "scripts"),
+        cwd=ROOT,
+    )
+    return Report().count("scripts", None, result)
+
+
+def test_channels(options):
+    """The project's own test apps, on each channel layer."""
+    report, labels = Report(), apps(ROOT / "tests")
+    if not labels:
+        report.notes.append("There are no test apps in tests/ yet.")
+    for layer in LAYERS if labels else ():
+        say(f"The tests of channels on the layer {layer.name}:")
+        report.count("channels", layer.name, run_in_tree(labels, layer, options))
+    return report
+
+
+def run_in_tree(labels, layer, options):
+    return run_tests(test_venv().python, tree(), labels, layer, options.parallel)
+
+
+def test_upstream(options):
+    """Upstream's whole suite on each layer, against unpatched Django."""
+    report, env, source = Report(), test_venv(), upstream()
+    labels = apps(source / "tests")
+    unpatched = comparison.unpatched_result(env, source, options.parallel)
+    for layer in LAYERS:
+        say(f"Upstream's suite on the layer {layer.name}:")
+        patched = run_in_tree(labels, layer, options)
+
+        def rerun(failed):
+            say("Failed on the patched tree only; once more, alone, on both trees:")
+            return (
+                run_tests(env.python, tree(), failed, layer, 1),
+                run_tests(env.python, source, failed, comparison.UNPATCHED, 1),
+            )
+
+        counted, defects, notes = comparison.compare(patched, unpatched, rerun)
+        report.counts.append(("upstream", layer.name, counted))
+        report.failures += defects
+        report.notes += notes
+    return report
+
+
+def test_docs(options):
+    """The documentation, built by Sphinx without a warning of its own."""
+    return Report(documentation.new_warnings(upstream(), tree()))
+
+
+def test_packaging(options):
+    """The wheel in a new environment, with djangorestframework and its tests."""
+    result, differences = thirdparty.compare()
+    report = Report(differences)
+    report.counts.append(("djangorestframework", None, result))
+    return report
+
+
+def test_labels(options):
+    """Labels of runtests.py in the assembled tree, on each layer."""
+    report = Report()
+    for layer in LAYERS:
+        report.count("labels", layer.name, run_in_tree(options.labels, layer, options))
+    return report
+
+
+PARTS = {
+    "series": test_series,
+    "lint": test_lint,
+    "scripts": test_scripts,
+    "channels": test_channels,
+    "docs": test_docs,
+    "packaging": test_packaging,
+    "upstream": test_upstream,
+}
