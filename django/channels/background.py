@@ -9,7 +9,6 @@ or after the backend's STOP_TIMEOUT.
 import atexit
 import logging
 import os
-import secrets
 import threading
 import time
 
@@ -39,7 +38,7 @@ class WorkerThreads:
 
     def start(self):
         for number in range(self.backend.options.get("THREADS", 1)):
-            worker = Worker(self.backend, f"django.worker.{secrets.token_hex(8)}")
+            worker = Worker(self.backend)
             thread = threading.Thread(
                 target=worker.run,
                 name=f"django-channels-{self.backend.alias}-{number}",

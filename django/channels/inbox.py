@@ -83,6 +83,11 @@ def thread_inbox(backend, prefix):
     return inbox
 
 
+def use_thread_inbox(inbox, prefix):
+    """Make `inbox` the one that thread_inbox() returns in the current thread."""
+    _local.__dict__[prefix] = inbox
+
+
 def _forget_inboxes():
     global _local
     _local = threading.local()

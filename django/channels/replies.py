@@ -8,12 +8,12 @@ in, see django.channels.responses.
 import asyncio
 
 from django.channels.bodies import WINDOW
-from django.channels.exceptions import ResponseClosed
+from django.channels.exceptions import ResponseBroken, ResponseClosed
 from django.channels.inbox import thread_inbox
 from django.channels.messages import encode_bytes
 from django.channels.responses import split_message
 
-CREDIT_PREFIX = "django.worker.credit"
+WORKER_PREFIX = "django.worker"
 
 
 def response_messages(response, size):
@@ -35,9 +35,9 @@ def response_messages(response, size):
 
 def iterate_content(response, size):
     """Return an iterator over the parts of a streaming response, as bytes."""
-    if getattr(response, "file_to_stream", None) is not None:
+    if (file := getattr(response, "file_to_stream", None)) is not None:
         # In parts that fit a message, and not in blocks for a socket.
-        return iter(lambda: response.file_to_stream.read(size), b"")
+        return iter(lambda: file.read(size), b"")
     if response.is_async:
         return iterate_async(response.streaming_content)
     return iter(response.streaming_content)
@@ -65,7 +65,7 @@ def send_response(backend, response_channel, response):
     Send `response` to `response_channel` of `backend`, and close it.
 
     Raise ResponseClosed if the client leaves, or takes nothing for EXPIRY,
-    before it has gone out.
+    before it has gone out, and ResponseBroken if the view fails meanwhile.
     """
     try:
         messages = response_messages(response, backend.chunk_size)
@@ -92,7 +92,7 @@ def send_parts(backend, response_channel, messages, credit):
         raise
     except Exception as exc:
         backend.send(response_channel, {"error": type(exc).__name__})
-        raise
+        raise ResponseBroken(f"The view raised {type(exc).__name__}.") from exc
 
 
 class Credit:
@@ -101,7 +101,7 @@ class Credit:
     def __init__(self, backend):
         self.backend = backend
         self.left = WINDOW
-        self.inbox = thread_inbox(backend, CREDIT_PREFIX)
+        self.inbox = thread_inbox(backend, WORKER_PREFIX)
         self.channel = self.inbox.open()
 
     def __enter__(self):

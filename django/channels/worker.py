@@ -9,7 +9,9 @@ import logging
 import traceback
 
 from django.channels.exceptions import ChannelError
+from django.channels.inbox import Inbox, use_thread_inbox
 from django.channels.registry import registry
+from django.channels.replies import WORKER_PREFIX
 from django.conf import settings
 from django.db import close_old_connections, connections
 
@@ -57,20 +59,18 @@ def report_failure(backend, channel, message, consumer, exc):
 
 class Worker:
     """
-    Runs the consumers of one backend, one at a time, in the thread that calls
-    run().
-
-    `backend` is a channel backend. `control` is the name of a channel of this
-    worker alone, on which its own process wakes it.
+    Runs the consumers of `backend`, a channel backend, one at a time in the
+    thread that calls run().
     """
 
     # Seconds after which a worker that waits looks whether it has to stop. It
-    # is woken earlier on its control channel.
+    # is woken earlier in its inbox.
     timeout = 30
 
-    def __init__(self, backend, control):
+    def __init__(self, backend):
         self.backend = backend
-        self.control = control
+        self.inbox = Inbox(backend, WORKER_PREFIX)
+        self._control = self.inbox.open()
         self._stopping = False
 
     def run(self):
@@ -78,6 +78,7 @@ class Worker:
         Run consumers until stop() has been called, and then until no message
         is left. Nothing that a consumer raises ends it.
         """
+        use_thread_inbox(self.inbox, WORKER_PREFIX)
         try:
             while not self._stopping:
                 self.run_one(self.timeout)
@@ -91,12 +92,13 @@ class Worker:
         Wait up to `timeout` seconds for a message and run its consumer. Return
         True if there was a message.
         """
-        channels = [*registry.channels(self.backend.alias), self.control]
+        channels = [*registry.channels(self.backend.alias), self.inbox.name]
         received = self.backend.receive(channels, timeout)
         if received is None:
             return False
         channel, message = received
-        if channel != self.control:
+        # What comes in the inbox has woken the worker, or is late.
+        if not channel.startswith(self.inbox.name):
             self.run_message(channel, message)
         return True
 
@@ -119,7 +121,7 @@ class Worker:
         Let the worker look at the registered consumers again. Any thread may call
         it.
         """
-        self.backend.send(self.control, {})
+        self.backend.send(self._control, {})
 
     def stop(self):
         """

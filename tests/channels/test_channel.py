@@ -1,7 +1,13 @@
 from unittest import mock
 
-from django.channels import (Channel, ChannelFull, InvalidChannelBackend,
-                             InvalidChannelName, InvalidMessage, channels)
+from django.channels import (
+    Channel,
+    ChannelFull,
+    InvalidChannelBackend,
+    InvalidChannelName,
+    InvalidMessage,
+    channels,
+)
 from django.db import transaction
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 

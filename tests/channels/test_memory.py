@@ -2,8 +2,7 @@ import os
 import time
 from unittest import skipUnless
 
-from django.channels.backends.contract import (PATIENCE, ChannelBackendTests,
-                                               run_threads)
+from django.channels.backends.contract import PATIENCE, ChannelBackendTests, run_threads
 from django.channels.backends.memory import MemoryBackend
 from django.channels.exceptions import InvalidChannelBackend
 from django.test import SimpleTestCase

@@ -1,9 +1,15 @@
 import enum
 
 from django.channels.exceptions import InvalidChannelName, InvalidMessage
-from django.channels.messages import (check_queue_name, clean_message,
-                                      decode_bytes, decode_message,
-                                      encode_bytes, encode_message, queue_name)
+from django.channels.messages import (
+    check_queue_name,
+    clean_message,
+    decode_bytes,
+    decode_message,
+    encode_bytes,
+    encode_message,
+    queue_name,
+)
 from django.test import SimpleTestCase
 from django.utils.datastructures import MultiValueDict
 from django.utils.safestring import mark_safe

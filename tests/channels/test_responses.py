@@ -2,8 +2,12 @@ from django.channels.exceptions import InvalidMessage, ResponseBroken
 from django.channels.messages import clean_message, encode_bytes
 from django.channels.replies import response_messages
 from django.channels.responses import decode_response, split_message
-from django.http import (HttpResponse, HttpResponseNotModified,
-                         HttpResponseRedirect, StreamingHttpResponse)
+from django.http import (
+    HttpResponse,
+    HttpResponseNotModified,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
 from django.test import SimpleTestCase
 
 

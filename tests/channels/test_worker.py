@@ -80,7 +80,7 @@ class WorkerTests(SimpleTestCase):
 
     def run_worker(self):
         """Run a worker until all messages are done."""
-        worker = Worker(self.backend, "tests.control")
+        worker = Worker(self.backend)
         worker.stop()
         thread = threading.Thread(target=worker.run, daemon=True)
         thread.start()
@@ -133,7 +133,7 @@ class WorkerTests(SimpleTestCase):
         self.assertEqual(self.calls, [3, 2, 1, 0])
 
     def test_a_registered_consumer_is_seen_after_waking(self):
-        worker = Worker(self.backend, "tests.control")
+        worker = Worker(self.backend)
         thread = threading.Thread(target=worker.run, daemon=True)
         thread.start()
         self.addCleanup(thread.join, PATIENCE)
@@ -158,6 +158,6 @@ class WorkerTests(SimpleTestCase):
 
         consumer("tests.one")(interrupt)
         self.backend.send("tests.one", {})
-        worker = Worker(self.backend, "tests.control")
+        worker = Worker(self.backend)
         with self.assertRaises(KeyboardInterrupt):
             worker.run_one(0)

@@ -4,7 +4,6 @@ from wsgiref.util import FileWrapper
 
 from django.channels import Channel, channels, consumer
 from django.channels.backends.contract import PATIENCE
-from django.channels.backends.memory import MemoryBackend
 from django.channels.interfaces.exchange import RequestMessage
 from django.channels.interfaces.wsgi import Switch
 from django.channels.registry import registry
@@ -13,8 +12,12 @@ from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.core.signals import request_finished, request_started
 from django.db import connection
-from django.test import (RequestFactory, SimpleTestCase, TransactionTestCase,
-                         override_settings)
+from django.test import (
+    RequestFactory,
+    SimpleTestCase,
+    TransactionTestCase,
+    override_settings,
+)
 from django.test.client import FakePayload
 
 from . import views
@@ -30,13 +33,6 @@ def HeaderMiddleware(get_response):
         return response
 
     return middleware
-
-
-class RemoteBackend(MemoryBackend):
-    """Stands for a store outside of the process: workers run the consumers."""
-
-    process_local = False
-    default_options = MemoryBackend.default_options | {"SERIALIZE": True}
 
 
 class Result:
@@ -450,7 +446,7 @@ class SiteConsumerTests(HandlerTestCase):
 
 @override_settings(
     CHANNELS={
-        "default": {"BACKEND": "channels.test_wsgi.RemoteBackend", "EXPIRY": PATIENCE}
+        "default": {"BACKEND": "channels.remote.RemoteBackend", "EXPIRY": PATIENCE}
     }
 )
 class RemoteTests(HandlerTestCase):
@@ -458,7 +454,7 @@ class RemoteTests(HandlerTestCase):
 
     def setUp(self):
         super().setUp()
-        worker = Worker(channels["default"], "tests.control")
+        worker = Worker(channels["default"])
         thread = threading.Thread(target=worker.run, daemon=True)
         thread.start()
         self.addCleanup(thread.join, PATIENCE)
@@ -518,7 +514,7 @@ class RemoteTests(HandlerTestCase):
 
 
 @override_settings(
-    CHANNELS={"default": {"BACKEND": "channels.test_wsgi.RemoteBackend", "CAPACITY": 1}}
+    CHANNELS={"default": {"BACKEND": "channels.remote.RemoteBackend", "CAPACITY": 1}}
 )
 class TooBusyTests(HandlerTestCase):
     def test_full(self):

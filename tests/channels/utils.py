@@ -41,13 +41,18 @@ def run_in_fork(function):
         os.waitpid(pid, 0)
 
 
-def run_script(source, **kwargs):
+def run_script(source, *arguments, timeout=PATIENCE):
     """Run Python source in a process of its own. Return the CompletedProcess."""
-    root = Path(django.__file__).parent.parent
+    root, tests = Path(django.__file__).parent.parent, Path(__file__).parent.parent
     return subprocess.run(
-        [sys.executable, "-c", source],
+        [sys.executable, "-c", source, *arguments],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
-        env={**os.environ, "PYTHONPATH": str(root), **kwargs},
+        timeout=timeout,
+        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{tests}"},
     )
+
+
+def in_ci():
+    """Return whether nothing that a test needs may be missing."""
+    return bool(os.environ.get("CI"))

@@ -7,7 +7,7 @@ from django.channels.bodies import BodyReader, BodySource, open_body
 from django.channels.channel import Channel
 from django.channels.exceptions import ChannelError, InvalidMessage, ResponseTimeout
 from django.channels.inbox import thread_inbox
-from django.channels.messages import clean_message, encode_bytes
+from django.channels.messages import clean_message, decode_bytes, encode_bytes
 from django.channels.registry import registry
 from django.channels.replies import response_messages
 from django.channels.requests import encode_request
@@ -32,20 +32,23 @@ class RequestMessage(Mapping):
     with Django reads none on a process-local backend.
     """
 
+    response = None
+    # The request and the response of the worker's side, once they have crossed
+    # as text.
+    carried = None
+    # Seconds to wait for the next message, the EXPIRY of the backend unless set.
+    timeout = None
+
+    _inbox = None
+    _source = None
+    _room = 0
+    _credit_channel = None
+    _ended = False
+
     def __init__(self, handler, request, backend):
         self.handler = handler
         self.request = request
         self.backend = backend
-        self.response = None
-        # The request and the response of the worker's side, once they have
-        # crossed as text.
-        self.carried = None
-        self.timeout = backend.expiry
-        self._inbox = None
-        self._source = None
-        self._room = 0
-        self._credit_channel = None
-        self._ended = False
 
     def __getitem__(self, key):
         return self._data[key]
@@ -74,20 +77,21 @@ class RequestMessage(Mapping):
             # Middleware has read it, and a view hands the request over.
             body = getattr(self.request, "_body", b"")
             return {"body": encode_bytes(body)} if body else {}
-        source = BodySource(self.request, self.backend.chunk_size)
+        self._source = BodySource(self.request, self.backend.chunk_size)
         if not self.body_is_large:
-            first = next(source)
-            if "error" not in first:
-                return {"body": first["bytes"]} if first["bytes"] else {}
-            source = iter([first])
-        self._source = source
+            parts = list(self._source)
+            if "error" not in parts[-1]:
+                self._source = None
+                return join_body(parts)
+            self._source = iter(parts)
         self._body_channel = f"{BODY_PREFIX}.{self._channel}".replace("!", ".")
         return {"body_channel": self._body_channel}
 
     def open_body(self):
         """Return the body as a file, for a consumer in this thread."""
+        data = self._data
         if self._source is None:
-            return open_body(self.backend, self._data)
+            return open_body(self.backend, data)
         return BodyReader(self.cross(message) for message in self._source).buffered()
 
     def cross(self, message):
@@ -137,10 +141,11 @@ class RequestMessage(Mapping):
         """
         while True:
             self._send_body()
-            answer = self._inbox.receive(self["response_channel"], self.timeout)
+            timeout = self.timeout or self.backend.expiry
+            answer = self._inbox.receive(self["response_channel"], timeout)
             if answer is None:
                 raise ResponseTimeout(
-                    f"The request was not answered within {self.timeout} seconds."
+                    f"The request was not answered within {timeout} seconds."
                 )
             if "read" in answer:
                 self._room += check_number(answer, "read", MAX_ROOM)
@@ -196,6 +201,12 @@ class RequestMessage(Mapping):
                 )
             except ChannelError:
                 pass
+
+
+def join_body(parts):
+    """Return the key of a message that has the whole body, given in `parts`."""
+    body = b"".join(decode_bytes(part["bytes"]) for part in parts)
+    return {"body": encode_bytes(body)} if body else {}
 
 
 def content_length(request):

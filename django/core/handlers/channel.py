@@ -10,7 +10,7 @@ import sys
 from functools import cached_property
 
 from django.channels.bodies import open_body
-from django.channels.exceptions import InvalidMessage, ResponseClosed
+from django.channels.exceptions import InvalidMessage, ResponseBroken, ResponseClosed
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.channels.registry import Consumer, registry
 from django.channels.replies import send_response
@@ -52,10 +52,10 @@ def decode_environ(message):
     environ = {
         "SERVER_NAME": "",
         "SERVER_PORT": "",
-        "PATH_INFO": path.removeprefix(script_name),
-        **message["META"],
         "REQUEST_METHOD": message["method"],
         "SCRIPT_NAME": script_name,
+        "PATH_INFO": path.removeprefix(script_name),
+        **message["META"],
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": message["scheme"],
         "wsgi.errors": sys.stderr,
@@ -141,6 +141,11 @@ class RequestConsumer(Consumer):
                 send_response(backend, response_channel, response)
             except ResponseClosed as exc:
                 logger.info("%s was not sent to its end: %s", message["path"], exc)
+            except ResponseBroken as exc:
+                # Whoever waits has been told, so that no other answer may come.
+                logger.error(
+                    "%s ended early: %s", message["path"], exc, exc_info=exc.__cause__
+                )
 
 
 request_consumer = RequestConsumer()
