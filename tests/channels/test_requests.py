@@ -97,7 +97,7 @@ class RequestMessageTests(SimpleTestCase):
         for change in [
             {"META": None},
             {"META": []},
-            {"method": 1},
+            {"META": {"PATH_INFO": 1}},
         ]:
             with (
                 self.subTest(change=change),

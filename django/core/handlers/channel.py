@@ -49,6 +49,8 @@ def decode_request(message, body):
 def decode_environ(message):
     """Return the WSGI environ (PEP 3333) of a message, without its body."""
     script_name, path = message["script_name"], message["path"]
+    if not all(isinstance(value, str) for value in message["META"].values()):
+        raise TypeError("the values of META must be strings")
     environ = {
         "SERVER_NAME": "",
         "SERVER_PORT": "",
