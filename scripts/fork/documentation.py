@@ -5,8 +5,7 @@ import json
 import os
 import re
 
-from .base import BUILD, Problem, pinned_version, say
-from .suites import stream
+from .base import BUILD, pinned_version, run, say
 from .venvs import Venv, environment
 
 
@@ -25,15 +24,14 @@ def build(env, tree, target):
     """Build a tree's docs as HTML and return the set of warnings."""
     warnings = target.with_suffix(".warnings")
     target.mkdir(parents=True, exist_ok=True)
-    status, _ = stream(
+    # With -Q, which prints nothing, it would write no warnings to the file either.
+    run(
         env.python,
-        *("-m", "sphinx", "-b", "html", "-Q", "--fresh-env", "--no-color"),
+        *("-m", "sphinx", "-b", "html", "-q", "--fresh-env", "--no-color"),
         *("-j", os.cpu_count() or 1, "-w", warnings, tree / "docs", target),
         cwd=tree / "docs",
         env=environment(PYTHONPATH=str(tree)),
     )
-    if status:
-        raise Problem("Sphinx did not come to its end.")
     text = warnings.read_text(encoding="utf-8").replace(f"{tree}/", "")
     # Lines move where a patch changes a page, the warning stays the same.
     return {re.sub(r"(\.txt):\d+:", r"\1:", line) for line in text.splitlines()}
