@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent
 UPSTREAM_LICENCES = ROOT / "upstream"
 
 EXTRAS = {
-    "redis": ["redis>=5.1", "hiredis>=3.0"],
+    "redis": ["redis>=5.1", "hiredis>=3.0", "pybase64>=1.4"],
     "gevent": ["gevent>=24.2", "gevent-websocket>=0.10.1", "websockets>=13.0"],
 }
 EXTRAS["channels"] = [need for needs in EXTRAS.values() for need in needs]

@@ -21,7 +21,6 @@ with the "!", names the inbox on which one interface process or thread
 receives the messages of many such channels.
 """
 
-import base64
 import binascii
 import json
 import math
@@ -29,6 +28,16 @@ import re
 from collections.abc import Mapping
 
 from django.channels.exceptions import InvalidChannelName, InvalidMessage
+
+try:
+    # Many times faster, which is most of the time that a large body takes.
+    from pybase64 import b64decode, b64encode_as_string
+except ImportError:
+    from base64 import b64decode, b64encode
+
+    def b64encode_as_string(data):
+        return b64encode(data).decode("ascii")
+
 
 # Version of the format of messages, for interface servers in other languages.
 FORMAT_VERSION = 1
@@ -123,7 +132,7 @@ def decode_message(text):
 
 def encode_bytes(data):
     """Return the base64 text (RFC 4648, section 4) under which bytes travel."""
-    return base64.b64encode(data).decode("ascii")
+    return b64encode_as_string(data)
 
 
 def decode_bytes(text, key="bytes"):
@@ -132,7 +141,7 @@ def decode_bytes(text, key="bytes"):
     InvalidMessage if it is not base64.
     """
     try:
-        return base64.b64decode(text, validate=True)
+        return b64decode(text, validate=True)
     except (TypeError, ValueError, binascii.Error) as exc:
         raise InvalidMessage(f"The value of {key!r} is not base64 text.") from exc
 

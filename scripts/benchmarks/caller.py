@@ -69,6 +69,49 @@ def time_calls(application, seconds):
     return statistics.median(times)
 
 
+class Zeros:
+    """A request body of so many bytes, as a file."""
+
+    def __init__(self, size):
+        self.left = size
+
+    def read(self, size):
+        size = min(size, self.left)
+        self.left -= size
+        return bytes(size)
+
+    readline = read
+
+
+def transfer(application, url, size):
+    """
+    Send ``size`` bytes to the view at ``url``, or have it send as many, and
+    return the bytes a second.
+    """
+    environ = ENVIRON | {"PATH_INFO": url, "QUERY_STRING": f"size={size}"}
+    environ["wsgi.input"] = Zeros(size)
+    if url == "/read/":
+        environ |= {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(size)}
+    start, count = time.perf_counter(), 0
+    response = application(environ, start_response)
+    for part in response:
+        count += len(part)
+    response.close()
+    crossed = int(part) if url == "/read/" else count
+    if crossed != size:
+        raise RuntimeError(f"Of {size} bytes {crossed} have crossed.")
+    return size / (time.perf_counter() - start)
+
+
+def growth(application, url, size):
+    """Return by how many bytes transfer() makes the process grow at most."""
+    transfer(application, url, 2**20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    transfer(application, url, size)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (after - before) * (1 if sys.platform == "darwin" else 1024)
+
+
 def memory_after_a_call(application):
     """Return the resident memory in bytes; its peak where there is no /proc."""
     call(application)
@@ -99,7 +142,7 @@ def serve():
     """Answer questions until there are no more."""
     from benchmarks.project.wsgi import application
 
-    functions = (time_calls, memory_after_a_call, profile_calls)
+    functions = (time_calls, transfer, growth, memory_after_a_call, profile_calls)
     by_name = {function.__name__: function for function in functions}
     for line in sys.stdin:
         name, *arguments = json.loads(line)

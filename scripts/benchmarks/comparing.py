@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True)
 class Bound:
     """
-    What the "ratio" (patched / unpatched) or the "difference" (patched -
-    unpatched, in the measure's unit) may be.
+    What the "ratio" (patched / unpatched), the "difference" (patched - unpatched,
+    in the measure's unit) or the "figure" (patched, in that unit) may be.
     """
 
     of: str
@@ -19,6 +19,8 @@ class Bound:
 
     def value(self, patched, unpatched):
         """Return what is bounded, for a figure of each side."""
+        if self.of == "figure":
+            return patched
         return patched - unpatched if self.of == "difference" else patched / unpatched
 
     def holds(self, value):
@@ -32,7 +34,8 @@ class Bound:
 
     def show(self, value):
         """Return a bounded value as text."""
-        return f"{value:+.2f}" if self.of == "difference" else f"{value:.3f}"
+        formats = {"ratio": ".3f", "difference": "+.2f", "figure": ".1f"}
+        return format(value, formats[self.of])
 
 
 @dataclass(frozen=True)

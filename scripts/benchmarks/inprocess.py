@@ -14,14 +14,14 @@ class Caller:
     sides can stay and take turns.
     """
 
-    def __init__(self, side, middleware):
+    def __init__(self, side, middleware, serialize=False):
         self.side = side
-        self.middleware = middleware
+        self.environment = side.environment(middleware, serialize)
 
     def __enter__(self):
         self.process = subprocess.Popen(
             [self.side.python, "-m", "benchmarks.caller"],
-            env=self.side.environment(self.middleware),
+            env=self.environment,
             cwd=self.side.scratch,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -77,6 +77,38 @@ class MemoryProbe:
     def sample(self, seconds):
         with Caller(self.side, self.middleware) as caller:
             return caller.ask("memory_after_a_call") / 1e6
+
+
+class TransferProbe(Caller):
+    """Measures megabytes per second that cross as text in one process."""
+
+    url = None
+
+    def __init__(self, side, measure):
+        super().__init__(side, measure.middleware, serialize=True)
+        self.size = measure.size
+
+    def sample(self, seconds):
+        return self.ask("transfer", self.url, self.size) / 1e6
+
+
+class TextUploadProbe(TransferProbe):
+    url = "/read/"
+
+
+class TextStreamProbe(TransferProbe):
+    url = "/stream/"
+
+
+class GrowthProbe(TransferProbe):
+    """Measures by how many megabytes both transfers make a process grow."""
+
+    def sample(self, seconds):
+        growths = []
+        for url in (TextUploadProbe.url, TextStreamProbe.url):
+            with Caller(self.side, False, serialize=True) as caller:
+                growths.append(caller.ask("growth", url, self.size))
+        return max(growths) / 1e6
 
 
 def profile(side, middleware, calls=5000):

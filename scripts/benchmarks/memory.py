@@ -16,15 +16,13 @@ some five minutes, on a machine that should be doing nothing else.
   rest                     memory of a process that has served one request
 """
 
-from pathlib import Path
-
 from fork.base import BUILD, Problem, say
 
 from .comparing import Bound, Measure, Plan, compare
 from .inprocess import CallProbe, MemoryProbe, profile
 from .reporting import Table, write_json
 from .servers import DownloadProbe, HelloProbe, UploadProbe
-from .sides import find_sides
+from .sides import add_side_arguments, find_sides
 
 CALLS = Plan(starts=5, rounds=12, seconds=0.05)
 # Many short ones: the speed of a machine drifts by more than the sides differ.
@@ -111,9 +109,6 @@ def add_arguments(parser):
         help="a smoke run of a few samples, in which no bound is an error",
     )
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write all samples to this file, too"
-    )
-    parser.add_argument(
         "--control",
         action="store_true",
         help="compare the unpatched side with itself: what strays from a ratio of 1 "
@@ -124,13 +119,7 @@ def add_arguments(parser):
         action="store_true",
         help="measure nothing: profile the handler calls of the patched side",
     )
-    for name in ("patched", "unpatched"):
-        parser.add_argument(
-            f"--{name}",
-            type=Path,
-            metavar="DIR",
-            help=f"a tree of the {name} Django instead of the one under build/",
-        )
+    add_side_arguments(parser)
 
 
 def run(options):

@@ -10,7 +10,12 @@ from fork.base import ROOT, Problem, run, say
 from fork.venvs import Venv, environment
 
 # What Django and the measurements need. Django itself comes from the trees.
-PACKAGES = ("asgiref>=3.8.1,<4", "sqlparse>=0.3.1", "gunicorn>=23,<26")
+PACKAGES = (
+    "asgiref>=3.8.1,<4",
+    "sqlparse>=0.3.1",
+    "gunicorn>=23,<26",
+    "pybase64>=1.4",
+)
 
 PAYLOAD_SIZE = 10_000_000  # Bytes.
 
@@ -40,7 +45,7 @@ class Side:
         """Return the path of the file that is sent and received."""
         return self.scratch / "payload"
 
-    def environment(self, middleware=False):
+    def environment(self, middleware=False, serialize=False):
         """Return the environment of a process that runs the site on this side."""
         env = environment(
             # Bytecode stays out of the trees.
@@ -49,10 +54,25 @@ class Side:
             PYTHONHASHSEED="0",
             DJANGO_SETTINGS_MODULE="benchmarks.project.settings",
             BENCH_MIDDLEWARE="startproject" if middleware else "",
+            BENCH_SERIALIZE="1" if serialize else "",
             BENCH_PAYLOAD=str(self.payload),
         )
         env.pop("PYTHONDONTWRITEBYTECODE", None)
         return env
+
+
+def add_side_arguments(parser):
+    """Add what all comparisons of two sides have in common."""
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all samples to this file, too"
+    )
+    for name in ("patched", "unpatched"):
+        parser.add_argument(
+            f"--{name}",
+            type=Path,
+            metavar="DIR",
+            help=f"a tree of the {name} Django instead of the one under build/",
+        )
 
 
 def find_sides(patched, unpatched, folder):

@@ -41,7 +41,7 @@ def test_venv():
     needs = [line for line in needs if line and not line.startswith("#")]
     tox = (source / "tox.ini").read_text()
     needs += re.findall(r"^deps = ((?:black|isort|flake8) .*)$", tox, re.MULTILINE)
-    needs += ["hypothesis", "gunicorn"]
+    needs += ["hypothesis", "gunicorn", "pybase64"]
     env = Venv("test", needs)
     if not env.is_ready():
         env.create()

@@ -1,4 +1,6 @@
+import base64
 import enum
+from unittest import skipUnless
 
 from django.channels.exceptions import InvalidChannelName, InvalidMessage
 from django.channels.messages import (
@@ -13,6 +15,13 @@ from django.channels.messages import (
 from django.test import SimpleTestCase
 from django.utils.datastructures import MultiValueDict
 from django.utils.safestring import mark_safe
+
+from .utils import in_ci
+
+try:
+    import pybase64
+except ImportError:
+    pybase64 = None
 
 
 class Text(str, enum.Enum):
@@ -84,6 +93,29 @@ class CodecTests(SimpleTestCase):
                 self.assertRaisesMessage(InvalidMessage, "'body' is not base64 text"),
             ):
                 decode_bytes(text, "body")
+
+
+@skipUnless(pybase64 is not None or in_ci(), "Needs pybase64.")
+class FastCodecTests(SimpleTestCase):
+    """With pybase64 and without it the same texts are taken for base64."""
+
+    def decode(self, function, text):
+        try:
+            return function(text, validate=True)
+        except (TypeError, ValueError) as exc:
+            return type(exc).__name__
+
+    def test_same(self):
+        for text in ["", "YQ==", "YQ", "Y", "YQ=", "YQ===", "Y Q=", "YQ==YQ==", "-_8="]:
+            with self.subTest(text=text):
+                self.assertEqual(
+                    self.decode(pybase64.b64decode, text),
+                    self.decode(base64.b64decode, text),
+                )
+        data = bytes(range(256))
+        self.assertEqual(
+            pybase64.b64encode_as_string(data), base64.b64encode(data).decode()
+        )
 
 
 class NameTests(SimpleTestCase):

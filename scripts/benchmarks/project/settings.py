@@ -2,6 +2,7 @@
 Settings like those that startproject writes, but for production.
 
 Environment: BENCH_MIDDLEWARE, startproject's middleware if it is not empty;
+BENCH_SERIALIZE, requests and responses that cross as text if it is not empty;
 BENCH_PAYLOAD, the file that the site serves.
 """
 
@@ -33,5 +34,13 @@ MIDDLEWARE = [
 ]
 if not os.environ.get("BENCH_MIDDLEWARE"):
     MIDDLEWARE = []
+
+if os.environ.get("BENCH_SERIALIZE"):
+    CHANNELS = {
+        "default": {
+            "BACKEND": "django.channels.backends.memory.MemoryBackend",
+            "OPTIONS": {"SERIALIZE": True},
+        }
+    }
 
 PAYLOAD = os.environ.get("BENCH_PAYLOAD")
