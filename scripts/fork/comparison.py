@@ -63,9 +63,9 @@ def compare(patched, unpatched, rerun, known=()):
     """
     Return (Result to count, defects, notes), the latter two lists of sentences.
 
-    A test that fails on both, or that is one of ``known``, is no defect. A test that fails on the patched
-    tree alone is run once more by itself: ``rerun`` takes labels and returns
-    the Results of the patched and of the unpatched tree.
+    A test that fails on both, or that is one of ``known``, is no defect. A test
+    that fails on the patched tree alone is run once more by itself: ``rerun``
+    takes labels and returns the Results of the patched and of the unpatched tree.
     """
     defects, notes = [], []
     if not patched.complete or not unpatched.complete:

@@ -3,14 +3,24 @@ The examples of the Channels proposal (Andrew Godwin, 2015), as it has them but
 for imports and slips.
 """
 
+import json
+import threading
+
+from django.apps import apps
 from django.channels import Channel, channels, consumer
+from django.channels.backends.contract import PATIENCE
 from django.channels.background import background
 from django.channels.registry import registry
+from django.core.handlers.wsgi import WSGIHandler
+from django.db.models.signals import post_save
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 from django.urls import path
 
-from .models import Stats
+from .models import Signup, Stats
+from .test_wsgi import Result
+from .utils import MEMORY, wait_until
 
 
 # "More Events": a custom event off the request path.
@@ -27,7 +37,37 @@ def save_stat(ip_address, **kwargs):
     entry.save()
 
 
-urlpatterns = [path("some-view/", some_view)]
+# "More Events": a long poll that hears of new rows.
+listeners = set()
+
+
+def signup_view(request):
+    if request.method == "POST":
+        Signup.objects.create(email=request.POST["email"])
+        return render(request, "thanks.html")
+    return render(request, "signup.html")
+
+
+def connected(response_channel, **kwargs):
+    "New user connected, add them to listener list"
+    listeners.add(response_channel)
+
+
+def new_message(app_label, model_name, pk, **kwargs):
+    "Someone signed up, broadcast it"
+    instance = apps.get_model(app_label, model_name).objects.get(pk=pk)
+    content = json.dumps({"action": "signup", "email": instance.email})
+    message = HttpResponse(content).channel_encode()
+    for listener in listeners.copy():
+        Channel(listener).send(message)
+        listeners.remove(listener)
+
+
+urlpatterns = [
+    path("some-view/", some_view),
+    path("signup/", signup_view),
+    path("longpoll/", Channel("messaging.long-poll").as_view()),
+]
 
 
 class ServingRequestsTests(SimpleTestCase):
@@ -80,3 +120,56 @@ class CustomEventTests(TransactionTestCase):
         self.assertEqual(channels["default"].depths(), {})
         entry = Stats.objects.get()
         self.assertEqual((entry.ip_address, entry.count), ("127.0.0.1", 3))
+
+
+def publish(sender, instance, **kwargs):
+    """Turn the signal into an event."""
+    Channel("myapp.models.signup.post_save").send_on_commit(
+        {"app_label": "channels", "model_name": "signup", "pk": instance.pk}
+    )
+
+
+class LongPollTests:
+    """A client waits, and another signs up."""
+
+    available_apps = ["channels"]
+
+    def setUp(self):
+        self.enterContext(registry.isolate())
+        consumer("messaging.long-poll")(connected)
+        consumer("myapp.models.signup.post_save")(new_message)
+        post_save.connect(publish, sender=Signup)
+        self.addCleanup(post_save.disconnect, publish, sender=Signup)
+        self.addCleanup(background.stop)
+
+    def test_clients_that_wait_hear_of_a_signup(self):
+        contents = []
+
+        def wait():
+            result = Result(WSGIHandler(), "/longpoll/")
+            contents.append(json.loads(result.content))
+
+        threads = [threading.Thread(target=wait, daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(listeners) == 2)
+        response = self.client.post("/signup/", {"email": "somebody@example.com"})
+        self.assertContains(response, "Thanks")
+        for thread in threads:
+            thread.join(PATIENCE)
+        event = {"action": "signup", "email": "somebody@example.com"}
+        self.assertEqual(contents, [event, event])
+        self.assertEqual(listeners, set())
+
+
+@override_settings(ROOT_URLCONF="channels.test_proposal")
+class LiveLongPollTests(LongPollTests, TransactionTestCase):
+    pass
+
+
+@override_settings(
+    ROOT_URLCONF="channels.test_proposal",
+    CHANNELS={"default": {"BACKEND": MEMORY, "OPTIONS": {"SERIALIZE": True}}},
+)
+class TextLongPollTests(LongPollTests, TransactionTestCase):
+    pass

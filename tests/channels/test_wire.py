@@ -3,6 +3,7 @@ Requests and responses that cross as messages: in one thread, as text, and
 between two, over a backend that is not of the process.
 """
 
+import socket
 import tempfile
 import threading
 import time
@@ -16,6 +17,7 @@ from django.channels.registry import registry
 from django.channels.worker import Worker
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.handlers.wsgi import WSGIHandler
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.core.signals import request_finished
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.http.request import UnreadablePostError
@@ -29,6 +31,12 @@ from .utils import MEMORY, wait_until
 
 CHUNK = 1024
 LARGE = bytes(range(256)) * 400
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_message(self, *args):
+        pass
+
 
 # What the views have done, for the tests to look at.
 events = []
@@ -212,6 +220,19 @@ class WireTests:
         Result(self.application, "/endless/").iterable.close()
         wait_until(lambda: events[-1:] in ([], ["closed"]))
 
+    def test_stream_is_closed_when_a_server_loses_its_client(self):
+        server = ThreadedWSGIServer(("127.0.0.1", 0), QuietHandler)
+        self.addCleanup(server.server_close)
+        server.set_app(self.application)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.shutdown)
+        with socket.create_connection(server.server_address, PATIENCE) as client:
+            client.sendall(b"GET /endless/ HTTP/1.1\r\nHost: testserver\r\n\r\n")
+            while b"part" not in client.recv(1024):
+                pass
+            self.assertNotIn("closed", events)
+        wait_until(lambda: events[-1:] == ["closed"])
+
     def test_client_that_leaves_is_told_of(self):
         left = []
         consumer("django.wsgi.disconnect")(lambda **message: left.append(message))
@@ -379,6 +400,7 @@ class RemoteWireTests(WireTests, SimpleTestCase):
             result = Result(self.application, "/breaks-off/")
             with self.assertRaisesMessage(ResponseBroken, "ended early: ValueError"):
                 result.content
+            wait_until(lambda: logs.output)
         self.assertIn("/breaks-off/ ended early", logs.output[0])
         self.assertIn("The view has failed.", logs.output[0])
 
