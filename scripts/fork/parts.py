@@ -102,6 +102,11 @@ def test_lint(options):
 
 def test_scripts(options):
     """The tests of the scripts and of the packaging, in scripts/tests."""
+    system.require(
+        "chromedriver",
+        *("chromium", "chromium-driver"),
+        without="the tests of the example site in a browser are skipped.",
+    )
     result = suites.run_unittest(
         test_venv().python,
         *("-m", "unittest", "discover", "-s", "scripts/tests", "-t", "scripts"),
