@@ -8,5 +8,5 @@ CHANNELS = {
         "OPTIONS": {"SERIALIZE": True},
     }
 }
-# Tests of remote users set this key, which a site has to allow.
-CHANNELS_META_KEYS = ["REMOTE_USER"]
+# Tests of remote users set these keys, which a site has to allow.
+CHANNELS_META_KEYS = ["REMOTE_EMAIL", "REMOTE_USER"]

@@ -24,6 +24,7 @@ class WorkerThreads:
 
     def __init__(self, backend):
         self.backend = backend
+        self.version = registry.version
         self.channels = frozenset(registry.channels(backend.alias))
         self.workers = []
         self.threads = []
@@ -34,7 +35,7 @@ class WorkerThreads:
         if self.stopping:
             # The threads run what they themselves send before they end.
             return threading.current_thread() in self.threads
-        return channel in self.channels
+        return channel in self.channels and self.version == registry.version
 
     def start(self):
         for number in range(self.backend.options.get("THREADS", 1)):
@@ -50,7 +51,8 @@ class WorkerThreads:
             thread.start()
 
     def refresh(self):
-        """Listen on the channels of consumers that were registered since."""
+        """Listen on the channels that have consumers now."""
+        self.version = registry.version
         self.channels = frozenset(registry.channels(self.backend.alias))
         for worker in self.workers:
             worker.wake()
@@ -104,7 +106,7 @@ class Background:
             if running is None or running.stopping:
                 running = self._running[backend] = WorkerThreads(backend)
                 running.start()
-            elif channel not in running.channels:
+            elif not running.serves(channel):
                 running.refresh()
 
     def stop(self):

@@ -64,6 +64,8 @@ class Inbox:
         try:
             self._arrived[channel].append(message)
         except KeyError:
+            if message.keys() & {"read", "closed"}:
+                return  # For a body that has gone out already.
             logger.warning(
                 "A message on %r was dropped: its request is answered already, or "
                 "nobody waits for it any more.",

@@ -57,6 +57,8 @@ class Registry:
         self._lock = threading.RLock()
         self._discovering = False
         self.discovered = False
+        # Rises with each change, for workers to know of it.
+        self.version = 0
 
     def register(self, consumer, channels, backend=DEFAULT_CHANNEL_ALIAS):
         """
@@ -80,6 +82,7 @@ class Registry:
                 )
         for channel in channels:
             self._registry[backend, channel] = consumer
+        self.version += 1
 
     def register_built_in(self, consumer, channel):
         """Register what consumes `channel` of the default backend by default."""
@@ -135,6 +138,7 @@ class Registry:
             yield self
         finally:
             self._registry = saved
+            self.version += 1
 
 
 registry = Registry()

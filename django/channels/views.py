@@ -13,22 +13,35 @@ class HandedOver(HttpResponse):
 
     status_code = 202
 
-    def __init__(self, channel, url_kwargs, timeout):
+    def __init__(self, channel, url_args, url_kwargs, timeout):
         super().__init__(
             "Channels answer this request, which only requests by WSGI can wait for.",
             content_type="text/plain",
         )
         self.channel = channel
-        self.url_kwargs = url_kwargs
+        self.url_args = [encode_value(value) for value in url_args]
+        self.url_kwargs = {
+            name: encode_value(value) for name, value in url_kwargs.items()
+        }
         self.timeout = timeout
 
     def hand_over(self, message):
-        """Send `message`, that of the request, to the channel."""
+        """Send `message`, that of the request, to the channel, and let go of it."""
         message = dict(message)
         if self.timeout is not None:
             wait = {"timeout": self.timeout}
             channels["default"].send(message["response_channel"], wait)
-        self.channel.send(message | {"url_kwargs": self.url_kwargs})
+        self.channel.send(
+            message | {"url_args": self.url_args, "url_kwargs": self.url_kwargs}
+        )
+        for close in self._resource_closers:
+            close()
+        self._resource_closers.clear()
+
+
+def encode_value(value):
+    """Return a value of a URL as JSON has it: what JSON lacks as text."""
+    return value if isinstance(value, (str, int, float, type(None))) else str(value)
 
 
 def channel_view(channel, timeout=None):
@@ -39,8 +52,11 @@ def channel_view(channel, timeout=None):
     EXPIRY of the backend unless given.
     """
 
-    def view(request, **kwargs):
-        return HandedOver(channel, kwargs, timeout)
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"The timeout of a view must be above 0, not {timeout!r}.")
+
+    def view(request, *args, **kwargs):
+        return HandedOver(channel, args, kwargs, timeout)
 
     view.channel = channel
     return view

@@ -61,6 +61,11 @@ class ChannelTests(SimpleTestCase):
         self.assertEqual(Channel("a"), mock.ANY)
         self.assertEqual(len({Channel("a"), Channel("a")}), 1)
 
+    def test_view_with_a_timeout_that_is_none(self):
+        for timeout in [0, -1]:
+            with self.assertRaisesMessage(ValueError, "must be above 0, not"):
+                Channel("a").as_view(timeout=timeout)
+
     def test_repr(self):
         self.assertEqual(repr(Channel("a.b")), "<Channel: 'a.b'>")
 

@@ -47,6 +47,15 @@ class InboxTests(SimpleTestCase):
         self.assertIn(closed, logs.output[0])
         self.assertEqual(self.backend.depths(), {})
 
+    def test_late_credit_is_dropped_in_silence(self):
+        closed, channel = self.inbox.open(), self.inbox.open()
+        self.inbox.close(closed)
+        for message in [{"read": 1}, {"closed": True}]:
+            self.backend.send(closed, message)
+        with self.assertNoLogs("django.channels.inbox", "WARNING"):
+            self.assertIsNone(self.inbox.receive(channel, 0))
+        self.assertEqual(self.backend.depths(), {})
+
     def test_each_thread_and_backend_has_an_inbox(self):
         inbox = thread_inbox(self.backend, "tests.answers")
         self.assertIs(thread_inbox(self.backend, "tests.answers"), inbox)

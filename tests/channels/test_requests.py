@@ -97,7 +97,7 @@ class RequestMessageTests(SimpleTestCase):
         for change in [
             {"META": None},
             {"META": []},
-            {"META": {"PATH_INFO": 1}},
+            {"META": 1},
         ]:
             with (
                 self.subTest(change=change),
@@ -130,6 +130,13 @@ class RequestMessageTests(SimpleTestCase):
         self.assertEqual(
             request.build_absolute_uri(), "http://testserver/prefix/f%C3%B6o/"
         )
+        self.assertEqual(request.body, b"")
+
+    def test_keys_that_may_not_travel_are_left_out(self):
+        message = self.make()
+        message["META"] |= {"REMOTE_USER": "admin", "wsgi.input": "x"}
+        request = HttpRequest.channel_decode(message)
+        self.assertNotIn("REMOTE_USER", request.META)
         self.assertEqual(request.body, b"")
 
     def test_a_rewritten_path_is_not_rewritten_again(self):

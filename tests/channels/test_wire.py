@@ -11,8 +11,11 @@ from io import BytesIO
 
 from django.channels import Channel, channels, consumer
 from django.channels.backends.contract import PATIENCE
-from django.channels.bodies import WINDOW
+from django.channels.bodies import WINDOW, open_body
 from django.channels.exceptions import ResponseBroken, ResponseTimeout
+from django.channels.inbox import thread_inbox
+from django.channels.interfaces.exchange import RESPONSE_PREFIX
+from django.channels.messages import encode_bytes
 from django.channels.registry import registry
 from django.channels.worker import Worker
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -23,7 +26,7 @@ from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.http.request import UnreadablePostError
 from django.test import SimpleTestCase, override_settings
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
-from django.urls import path
+from django.urls import path, re_path
 
 from .test_bodies import BrokenInput
 from .test_wsgi import Result
@@ -125,6 +128,8 @@ urlpatterns = [
     path("file/", file),
     path("async-stream/", async_stream),
     path("longpoll/<int:number>/", Channel("tests.long-poll").as_view()),
+    path("longpoll/<uuid:key>/", Channel("tests.long-poll").as_view()),
+    re_path(r"^longpoll/(\d+)/(\w+)/$", Channel("tests.long-poll").as_view()),
     path("impatient/", Channel("tests.long-poll").as_view(timeout=0.05)),
     path("patient/", Channel("tests.long-poll").as_view(timeout=PATIENCE)),
 ]
@@ -139,9 +144,14 @@ class WireTests:
         self.backend = channels["default"]
         self.backend.flush()
         self.backend.chunk_size = CHUNK
+        self.backend.expiry = PATIENCE
         self.application = WSGIHandler()
 
     def tearDown(self):
+        # What was on its way to a client that left, the next request drops.
+        inbox = thread_inbox(self.backend, RESPONSE_PREFIX)
+        while self.backend.receive([inbox.name]):
+            pass
         # Each test ends with nothing in the store, and nothing that goes on.
         wait_until(lambda: self.backend.depths() == {})
 
@@ -295,6 +305,72 @@ class WireTests:
         self.assertEqual(message["GET"], [["a", "1"]])
         self.assertEqual(message["body"], "Ym9keQ==")
 
+    def test_values_of_the_url_travel_as_json(self):
+        self.long_poll({"content": ""})
+        key = "12345678-1234-1234-1234-123456789abc"
+        Result(self.application, f"/longpoll/{key}/").content
+        Result(self.application, "/longpoll/7/word/").content
+        self.assertEqual(
+            [(message["url_args"], message["url_kwargs"]) for message in events],
+            [([], {"key": key}), (["7", "word"], {})],
+        )
+
+    def test_body_that_middleware_has_read_is_handed_over(self):
+        self.long_poll({"content": ""})
+        data = {"file": SimpleUploadedFile("name.bin", b"x")}
+        body = encode_multipart(BOUNDARY, data)
+        with override_settings(MIDDLEWARE=["channels.test_wire.ReadingMiddleware"]):
+            self.application = WSGIHandler()
+            result = self.post("/longpoll/7/", body, CONTENT_TYPE=MULTIPART_CONTENT)
+        self.assertEqual(result.status, "200 OK")
+        self.assertEqual(events[0]["body"], encode_bytes(body))
+
+    def test_script_name_of_any_letters(self):
+        result = Result(
+            self.application,
+            "/ignore-body/",
+            SCRIPT_NAME="/й".encode().decode("latin-1"),
+        )
+        self.assertEqual(result.content, b"not read")
+
+    def test_nothing_is_kept_of_answered_requests(self):
+        for _ in range(3):
+            self.post("/echo/", LARGE).content
+            inbox = thread_inbox(self.backend, RESPONSE_PREFIX)
+            self.assertEqual(inbox._arrived, {})
+
+    def test_site_consumer_reads_a_body_that_breaks_off(self):
+        @consumer("django.wsgi.request")
+        def read(**message):
+            body = open_body(self.backend, message)
+            try:
+                body.read()
+            except OSError as exc:
+                answer = {"content": str(exc)}
+                Channel(message["response_channel"]).send(answer)
+
+        for size in [10, 3 * CHUNK]:
+            with self.subTest(size=size):
+                result = self.post(
+                    "/",
+                    b"",
+                    CONTENT_LENGTH=str(size + 10),
+                    **{"wsgi.input": BrokenInput(b"x" * size)},
+                )
+                self.assertEqual(result.content, b"The connection is gone.")
+
+    def test_nonsense_of_one_who_reads_a_body(self):
+        for message in [{"read": 0}, {"read": 65}, {"read": "1"}, {"timeout": -1}]:
+            self.long_poll(message)
+            with (
+                self.subTest(message=message),
+                self.assertLogs("django.request", "ERROR") as logs,
+            ):
+                result = Result(self.application, "/longpoll/7/")
+                self.assertEqual(result.status, "500 Internal Server Error")
+                self.assertIn("must be a number above 0", logs.output[0])
+            del registry._registry["default", "tests.long-poll"]
+
     def test_long_poll_that_nobody_answers(self):
         self.long_poll(None)
         with self.assertLogs("django.request", "ERROR"):
@@ -325,8 +401,65 @@ class WireTests:
         self.assertEqual(events, [])
 
 
+def ReadingMiddleware(get_response):
+    def middleware(request):
+        request.POST
+        return get_response(request)
+
+    return middleware
+
+
 def RefusingMiddleware(get_response):
     return lambda request: HttpResponse("refused", status=403)
+
+
+@override_settings(ROOT_URLCONF="channels.test_wire", MIDDLEWARE=[])
+class HandedOverTests(SimpleTestCase):
+    """Requests that are handed over where nothing else crosses as text."""
+
+    def setUp(self):
+        events.clear()
+        self.enterContext(registry.isolate())
+
+        @consumer("tests.long-poll")
+        def connected(response_channel, **message):
+            events.append(message)
+            Channel(response_channel).send({"content": "later"})
+
+    def test_handed_over(self):
+        result = Result(WSGIHandler(), "/longpoll/7/", b"body", REQUEST_METHOD="POST")
+        self.assertEqual(result.content, b"later")
+        self.assertEqual(events[0]["body"], encode_bytes(b"body"))
+
+    def test_large_body_is_sent_as_it_is_read(self):
+        channels["default"].chunk_size = CHUNK
+        self.addCleanup(delattr, channels["default"], "chunk_size")
+        registry._registry.clear()
+
+        @consumer("tests.long-poll")
+        def connected(response_channel, **message):
+            message["response_channel"] = response_channel
+            body = open_body(channels["default"], message).read()
+            Channel(response_channel).send({"bytes": encode_bytes(body)})
+
+        result = Result(WSGIHandler(), "/longpoll/7/", LARGE, REQUEST_METHOD="POST")
+        self.assertEqual(result.content, LARGE)
+
+    def test_body_that_middleware_has_read(self):
+        data = {"file": SimpleUploadedFile("name.bin", b"x")}
+        body = encode_multipart(BOUNDARY, data)
+        with override_settings(MIDDLEWARE=["channels.test_wire.ReadingMiddleware"]):
+            with self.assertLogs("django.request", "ERROR") as logs:
+                result = Result(
+                    WSGIHandler(),
+                    "/longpoll/7/",
+                    body,
+                    CONTENT_TYPE=MULTIPART_CONTENT,
+                    REQUEST_METHOD="POST",
+                )
+        self.assertEqual(result.status, "500 Internal Server Error")
+        self.assertIn("Middleware has read the body", logs.output[0])
+        self.assertEqual(events, [])
 
 
 @override_settings(

@@ -17,6 +17,10 @@ RESPONSE_PREFIX = "django.wsgi.response"
 BODY_PREFIX = "django.wsgi.body"
 DISCONNECT_CHANNEL = "django.wsgi.disconnect"
 
+# Attributes that handlers set on a request and that no message has: the test
+# client has its handler leave out the checks of CsrfViewMiddleware.
+KEPT = {"_dont_enforce_csrf_checks"}
+
 MAX_ROOM = 64  # Chunks of a body that a reader may ask for at once.
 
 
@@ -33,8 +37,7 @@ class RequestMessage(Mapping):
     """
 
     response = None
-    # The request and the response of the worker's side, once they have crossed
-    # as text.
+    # The response that the view has made, once it has crossed as text.
     carried = None
     # Seconds to wait for the next message, the EXPIRY of the backend unless set.
     timeout = None
@@ -74,9 +77,7 @@ class RequestMessage(Mapping):
     def _encode_body(self):
         """Return the key of the message that stands for the body."""
         if self.request._read_started:
-            # Middleware has read it, and a view hands the request over.
-            body = getattr(self.request, "_body", b"")
-            return {"body": encode_bytes(body)} if body else {}
+            return self._encode_read_body()
         self._source = BodySource(self.request, self.backend.chunk_size)
         if not self.body_is_large:
             parts = list(self._source)
@@ -86,6 +87,16 @@ class RequestMessage(Mapping):
             self._source = iter(parts)
         self._body_channel = f"{BODY_PREFIX}.{self._channel}".replace("!", ".")
         return {"body_channel": self._body_channel}
+
+    def _encode_read_body(self):
+        """Return the key for a body that middleware has read before a view."""
+        if not hasattr(self.request, "_body") and content_length(self.request):
+            raise InvalidMessage(
+                "Middleware has read the body of the request, so it cannot be handed "
+                "over. For forms with files, csrf_exempt() of the view prevents that."
+            )
+        body = getattr(self.request, "_body", b"")
+        return {"body": encode_bytes(body)} if body else {}
 
     def open_body(self):
         """Return the body as a file, for a consumer in this thread."""
@@ -100,12 +111,27 @@ class RequestMessage(Mapping):
             return message
         return self.backend.unpack(self.backend.pack(message))
 
-    def carry(self, request, response):
+    def adopt(self, request):
         """
-        Let `response`, which a consumer in this thread has made of `request`,
-        cross as messages, and keep what comes out as the response.
+        Give the live request the state of `request`, which has been made of the
+        text of the message, and return it. Tests hold on to this object.
         """
-        self.carried = (request, response)
+        live = self.request.__dict__
+        for name in KEPT & live.keys():
+            setattr(request, name, live[name])
+        if isinstance(self._source, BodySource):
+            # The body is still read from what the server has given.
+            self._source.request = object.__new__(type(self.request))
+            self._source.request.__dict__ = live
+        self.request.__dict__ = request.__dict__
+        return self.request
+
+    def carry(self, response):
+        """
+        Let `response`, which a consumer in this thread has made, cross as
+        messages, and keep what comes out as the response.
+        """
+        self.carried = response
         messages = map(
             lambda message: self.cross(clean_message(message)),
             response_messages(response, self.backend.chunk_size),
@@ -123,11 +149,13 @@ class RequestMessage(Mapping):
         response.status_code = self.response.status_code
         response._reason_phrase = self.response._reason_phrase
         response.headers = self.response.headers
-        response.cookies = self.response.cookies
+        if response.cookies.output() != self.response.cookies.output():
+            response.cookies = self.response.cookies
         if response.streaming:
             # A test may still want to await an asynchronous iterator.
             if not response.is_async:
-                response.streaming_content = self.response.streaming_content
+                size = getattr(response, "block_size", None)
+                response.streaming_content = split_parts(self.response, size)
         elif self.response.streaming:
             response.content = b"".join(self.response)
         else:
@@ -148,9 +176,9 @@ class RequestMessage(Mapping):
                     f"The request was not answered within {timeout} seconds."
                 )
             if "read" in answer:
-                self._room += check_number(answer, "read", MAX_ROOM)
+                self._room += check_number(answer, "read", int, MAX_ROOM)
             elif "timeout" in answer:
-                self.timeout = check_number(answer, "timeout", float("inf"))
+                self.timeout = check_number(answer, "timeout", (int, float))
             else:
                 self._ended = not answer.get("more")
                 self._credit_channel = answer.get(
@@ -161,11 +189,19 @@ class RequestMessage(Mapping):
     def parts(self):
         """Yield the messages that continue a response, as they are asked for."""
         while True:
-            self._tell_sender({"read": 1})
+            self._tell(self._credit_channel, {"read": 1})
             yield self.receive()
 
+    def finish(self):
+        """Drop what may still come: the client has its answer."""
+        self._ended = True
+        self.close()
+
     def close(self):
-        """Drop what may still come, and tell others if the client has left."""
+        """
+        Drop what may still come. If no answer has been complete, nobody waits for
+        one any more: tell those who may send or read something.
+        """
         if self._inbox is None:
             return
         self._inbox.close(self._channel)
@@ -173,9 +209,13 @@ class RequestMessage(Mapping):
             while self.backend.receive([self._body_channel]):
                 pass
         if not self._ended:
-            self._tell_sender({"closed": True})
-            self._send_disconnect()
-        self._ended = True
+            self._ended = True
+            self._tell(self._credit_channel, {"closed": True})
+            if self._source is not None:
+                self._tell(self._body_channel, {"error": "The client is gone."})
+            if registry.get(DISCONNECT_CHANNEL) is not None:
+                message = {"response_channel": self._channel, "path": self.request.path}
+                self._tell(DISCONNECT_CHANNEL, message)
 
     def _send_body(self):
         while self._room and self._source is not None:
@@ -185,22 +225,21 @@ class RequestMessage(Mapping):
             self.backend.send(self._body_channel, message)
             self._room -= 1
 
-    def _tell_sender(self, message):
-        if self._credit_channel is not None:
-            try:
-                self.backend.send(self._credit_channel, message)
-            except ChannelError:
-                # The sender stops by itself after EXPIRY.
-                pass
+    def _tell(self, channel, message):
+        if channel is None:
+            return
+        try:
+            Channel(channel).send(message)
+        except ChannelError:
+            # Who would have heard it gives up by itself after EXPIRY.
+            pass
 
-    def _send_disconnect(self):
-        if registry.get(DISCONNECT_CHANNEL) is not None:
-            try:
-                Channel(DISCONNECT_CHANNEL).send(
-                    {"response_channel": self._channel, "path": self.request.path}
-                )
-            except ChannelError:
-                pass
+
+def split_parts(parts, size):
+    """Yield the bytes in `parts` in blocks of `size`, or as they are without it."""
+    for part in parts:
+        for start in range(0, len(part), size or len(part)):
+            yield part[start : start + (size or len(part))]
 
 
 def join_body(parts):
@@ -214,9 +253,9 @@ def content_length(request):
     return getattr(request._stream, "limit", 0)
 
 
-def check_number(message, key, most):
+def check_number(message, key, types, most=float("inf")):
     """Return the number under `key`, or raise InvalidMessage if it is none."""
     value = message[key]
-    if type(value) not in (int, float) or not 0 < value <= most:
+    if not isinstance(value, types) or value is True or not 0 < value <= most:
         raise InvalidMessage(f"{key!r} must be a number above 0, not {value!r}.")
     return value

@@ -1,5 +1,7 @@
 """What the runserver command says and asks about channels."""
 
+import argparse
+
 from django.channels.interfaces import wsgi
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.channels.registry import registry
@@ -11,6 +13,8 @@ def add_arguments(parser):
         "--no-channels",
         action="store_false",
         dest="use_channels",
+        # Commands that call this one need not know of the option.
+        default=argparse.SUPPRESS,
         help="Tells Django to NOT send requests through channels.",
     )
 

@@ -48,31 +48,25 @@ def get_response(handler, request):
     `handler` is the handler that brought it. The consumer that ships with
     Django calls its get_response(), which runs middleware and view.
     """
-    if not Switch.on:
-        return handler.get_response(request)
-    message = RequestMessage(handler, request, channels[DEFAULT_CHANNEL_ALIAS])
-    return exchange(message)
+    return exchange(RequestMessage(handler, request, channels[DEFAULT_CHANNEL_ALIAS]))
 
 
 def get_test_response(handler, request):
     """
     Answer `request` of the test client as get_response() does.
 
-    If request and response have crossed as text in this process, tests are
-    given what the worker's side has: `request` becomes the request that it saw,
-    and the response is its response, with the content and head that crossed.
+    If the response has crossed as text in this process, tests are given the one
+    that the view has made, with the head and the content that crossed.
     """
     message = RequestMessage(handler, request, channels[DEFAULT_CHANNEL_ALIAS])
     response = exchange(message)
-    if message.carried is None:
-        return response
-    worker_request, worker_response = message.carried
-    request.__dict__ = worker_request.__dict__
-    return message.graft(worker_response)
+    return response if message.carried is None else message.graft(message.carried)
 
 
 def exchange(message):
     """Send `message`, a RequestMessage, and return the response."""
+    if not Switch.on:
+        return message.handler.get_response(message.request)
     if refusal := check_size(message.request):
         return refusal
     if type(message.handler).get_response is not BaseHandler.get_response:
@@ -80,9 +74,9 @@ def exchange(message):
         return consume(message, registry.built_in(REQUEST_CHANNEL))
     if message.backend.process_local:
         consumer = registry.get(REQUEST_CHANNEL)
-        if consumer.converts_exceptions or not message.body_is_large:
+        # A thread that sends a body cannot be the one that runs the consumer.
+        if consumer.converts_exceptions or "body_channel" not in message:
             return consume(message, consumer)
-    # A thread that sends a body cannot be the one that runs the consumer.
     return send(message)
 
 
@@ -99,11 +93,14 @@ def consume(message, consumer):
     try:
         consumer(REQUEST_CHANNEL, message)
     except Exception as exc:
-        message.close()
+        message.finish()
         if consumer.converts_exceptions:
             raise
         return response_for_exception(message.request, exc)
-    return message.response or wait(message)
+    if message.response is None:
+        return wait(message)
+    message.finish()
+    return message.response
 
 
 def send(message):
@@ -111,10 +108,10 @@ def send(message):
     try:
         Channel(REQUEST_CHANNEL).send(message)
     except ChannelFull as exc:
-        message.close()
+        message.finish()
         return refuse(message.request, 503, "The server is too busy.", exc)
     except Exception as exc:
-        message.close()
+        message.finish()
         return response_for_exception(message.request, exc)
     return wait(message)
 

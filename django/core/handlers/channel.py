@@ -14,10 +14,12 @@ from django.channels.exceptions import InvalidMessage, ResponseBroken, ResponseC
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.channels.registry import Consumer, registry
 from django.channels.replies import send_response
+from django.channels.requests import encode_meta
 from django.channels.views import HandedOver
 from django.core import signals
 from django.core.handlers.base import BaseHandler
-from django.core.handlers.wsgi import WSGIRequest, get_script_name
+from django.core.handlers.exception import response_for_exception
+from django.core.handlers.wsgi import WSGIRequest
 from django.urls import set_script_prefix
 
 logger = logging.getLogger("django.channels.request")
@@ -49,15 +51,13 @@ def decode_request(message, body):
 def decode_environ(message):
     """Return the WSGI environ (PEP 3333) of a message, without its body."""
     script_name, path = message["script_name"], message["path"]
-    if not all(isinstance(value, str) for value in message["META"].values()):
-        raise TypeError("the values of META must be strings")
     environ = {
         "SERVER_NAME": "",
         "SERVER_PORT": "",
         "REQUEST_METHOD": message["method"],
         "SCRIPT_NAME": script_name,
         "PATH_INFO": path.removeprefix(script_name),
-        **message["META"],
+        **encode_meta(message["META"]),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": message["scheme"],
         "wsgi.errors": sys.stderr,
@@ -81,7 +81,7 @@ class ChannelHandler(BaseHandler):
     def __call__(self, message, body):
         """Return the response to a message of django.wsgi.request."""
         request = decode_request(message, body)
-        set_script_prefix(get_script_name(request.environ))
+        set_script_prefix(request.META["SCRIPT_NAME"])
         signals.request_started.send(sender=type(self), environ=request.environ)
         response = self.get_response(request)
         response._handler_class = type(self)
@@ -108,7 +108,7 @@ class RequestConsumer(Consumer):
         else:
             response = message.handler.get_response(message.request)
             if isinstance(response, HandedOver):
-                response.hand_over(message)
+                self.hand_over(message, response)
             else:
                 message.response = response
 
@@ -117,17 +117,19 @@ class RequestConsumer(Consumer):
         Answer a request of this process as if it came from another: from the
         text of its message alone, and by the text of other messages.
         """
-        request = decode_request(message, message.open_body())
-        if hasattr(message.request, "_dont_enforce_csrf_checks"):
-            # The test client has its handler leave out these checks.
-            request._dont_enforce_csrf_checks = (
-                message.request._dont_enforce_csrf_checks
-            )
+        request = message.adopt(decode_request(message, message.open_body()))
         response = message.handler.get_response(request)
         if isinstance(response, HandedOver):
-            response.hand_over(message)
+            self.hand_over(message, response)
         else:
-            message.carry(request, response)
+            message.carry(response)
+
+    def hand_over(self, message, response):
+        """Hand over a request of this process, or answer that it cannot be."""
+        try:
+            response.hand_over(message)
+        except Exception as exc:
+            message.response = response_for_exception(message.request, exc)
 
     def handle_message(self, response_channel, channel=None, **message):
         """Answer a request that came as a message alone."""
