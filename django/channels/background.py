@@ -35,7 +35,15 @@ class WorkerThreads:
         if self.stopping:
             # The threads run what they themselves send before they end.
             return threading.current_thread() in self.threads
-        return channel in self.channels and self.version == registry.version
+        return (
+            channel in self.channels
+            and self.version == registry.version
+            and self.is_alive()
+        )
+
+    def is_alive(self):
+        """Return whether all threads run."""
+        return all(thread.is_alive() for thread in self.threads)
 
     def start(self):
         for number in range(self.backend.options.get("THREADS", 1)):
@@ -46,9 +54,9 @@ class WorkerThreads:
                 # A consumer that does not end must not keep the process alive.
                 daemon=True,
             )
+            thread.start()
             self.workers.append(worker)
             self.threads.append(thread)
-            thread.start()
 
     def refresh(self):
         """Listen on the channels that have consumers now."""
@@ -103,9 +111,10 @@ class Background:
             return
         with self._lock:
             running = self._running.get(backend)
-            if running is None or running.stopping:
-                running = self._running[backend] = WorkerThreads(backend)
+            if running is None or running.stopping or not running.is_alive():
+                running = WorkerThreads(backend)
                 running.start()
+                self._running[backend] = running
             elif not running.serves(channel):
                 running.refresh()
 
@@ -136,6 +145,10 @@ def _channels_changed(*, setting, **kwargs):
 
 
 setting_changed.connect(_channels_changed)
+# Early, as coroutine functions cannot run any more once concurrent.futures has
+# ended, and again for what other threads send until they end.
+if hasattr(threading, "_register_atexit"):
+    threading._register_atexit(background.stop)
 atexit.register(background.stop)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=background.reset)

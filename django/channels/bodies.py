@@ -58,11 +58,13 @@ class BodyReader(io.RawIOBase):
     The body of a request where it is read, as a file.
 
     `messages` is an iterator over the messages of its chunks. Reading raises
-    OSError if the client has stopped half-way.
+    OSError if the client has stopped half-way. `started` tells whether anything
+    has been read.
     """
 
     def __init__(self, messages):
         self.messages = messages
+        self.started = False
         self._rest = memoryview(b"")
 
     def readable(self):
@@ -78,15 +80,24 @@ class BodyReader(io.RawIOBase):
 
     def buffered(self):
         """Return the same file with read() and readline() that are fast."""
-        return io.BufferedReader(self, io.DEFAULT_BUFFER_SIZE)
+        return BufferedBody(self, io.DEFAULT_BUFFER_SIZE)
 
     def _next_chunk(self):
+        self.started = True
         message = next(self.messages, {"bytes": ""})
         if "error" in message:
             raise OSError(message["error"])
         if not isinstance(message.get("bytes"), str):
             raise InvalidMessage("The message of a part of a body has no 'bytes'.")
         return decode_bytes(message["bytes"])
+
+
+class BufferedBody(io.BufferedReader):
+    """A BodyReader with a buffer."""
+
+    @property
+    def started(self):
+        return self.raw.started
 
 
 def receive_body(backend, body_channel, response_channel):

@@ -7,7 +7,7 @@ The errors of django.channels.
     ├── InvalidMessage              a message is not JSON, or not of its format
     ├── ResponseBroken              a response has ended before its end
     ├── ResponseClosed              nobody takes the rest of a response
-    └── ResponseTimeout             nobody answered a request within EXPIRY
+    └── ResponseTimeout             nobody answered a request in time
 
     ImproperlyConfigured
     └── InvalidChannelBackend       a fault in the CHANNELS setting
@@ -41,7 +41,7 @@ class ResponseClosed(ChannelError):
 
 
 class ResponseTimeout(ChannelError):
-    """No message has come on a response channel within EXPIRY."""
+    """No message has come on a response channel in the time that it had."""
 
 
 class InvalidChannelBackend(ImproperlyConfigured):

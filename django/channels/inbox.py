@@ -16,6 +16,9 @@ import secrets
 import threading
 import time
 from collections import deque
+from contextlib import suppress
+
+from django.channels.exceptions import ChannelError
 
 logger = logging.getLogger("django.channels.inbox")
 
@@ -58,7 +61,15 @@ class Inbox:
 
     def close(self, channel):
         """Drop what has come on the channel, and what will come."""
-        self._arrived.pop(channel, None)
+        for message in self._arrived.pop(channel, ()):
+            self._refuse(message)
+
+    def _refuse(self, message):
+        """Tell who would send more, and waits for credit, that nobody takes it."""
+        credit_channel = message.get("credit_channel")
+        if isinstance(credit_channel, str):
+            with suppress(ChannelError):
+                self.backend.send(credit_channel, {"closed": True})
 
     def _sort(self, channel, message):
         try:
@@ -66,6 +77,7 @@ class Inbox:
         except KeyError:
             if message.keys() & {"read", "closed"}:
                 return  # For a body that has gone out already.
+            self._refuse(message)
             logger.warning(
                 "A message on %r was dropped: its request is answered already, or "
                 "nobody waits for it any more.",

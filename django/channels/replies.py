@@ -44,20 +44,41 @@ def iterate_content(response, size):
 
 
 def iterate_async(iterator):
-    """Yield what an asynchronous iterator yields, as it comes."""
-    loop = asyncio.new_event_loop()
+    """
+    Yield what an asynchronous iterator yields, as it comes. It runs in one task,
+    which goes on whenever another part is asked for.
+    """
+    loop, parts, wanted = asyncio.new_event_loop(), [], asyncio.Event()
+
+    async def drive():
+        try:
+            async for part in iterator:
+                parts.append(part)
+                wanted.clear()
+                loop.stop()
+                await wanted.wait()
+        finally:
+            await iterator.aclose()
+
+    def stop(task):
+        loop.stop()
+
+    task = loop.create_task(drive())
+    task.add_done_callback(stop)
     try:
-        while (part := loop.run_until_complete(advance(iterator))) is not None:
-            yield part
+        while True:
+            loop.run_forever()
+            if task.done():
+                task.result()
+                return
+            yield parts.pop()
+            wanted.set()
     finally:
-        loop.run_until_complete(iterator.aclose())
+        task.remove_done_callback(stop)
+        task.cancel()
+        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
-
-
-async def advance(iterator):
-    """Return the next part of an asynchronous iterator, or None at its end."""
-    return await anext(iterator, None)
 
 
 def send_response(backend, response_channel, response):

@@ -1,7 +1,15 @@
 """Views that leave their requests to a channel."""
 
-from django.channels.layers import channels
+from contextlib import suppress
+
+from django.channels.exceptions import InvalidMessage
+from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.http import HttpResponse
+
+BODY_IS_READ = (
+    "Middleware has read the body of the request, so it cannot be handed over. For "
+    "forms with files, csrf_exempt() of the view prevents that."
+)
 
 
 class HandedOver(HttpResponse):
@@ -25,18 +33,31 @@ class HandedOver(HttpResponse):
         }
         self.timeout = timeout
 
-    def hand_over(self, message):
-        """Send `message`, that of the request, to the channel, and let go of it."""
-        message = dict(message)
+    def hand_over(self, message, body=None):
+        """
+        Send `message`, that of the request, to the channel, and let go of it.
+
+        `body` is the file to read its body from, if the view or middleware could
+        do so. Raise InvalidMessage if they have begun to.
+        """
+        try:
+            self._send(dict(message), body)
+        finally:
+            for close in self._resource_closers:
+                with suppress(Exception):
+                    close()
+            self._resource_closers.clear()
+
+    def _send(self, message, body):
+        if "body_channel" in message and getattr(body, "started", False):
+            raise InvalidMessage(BODY_IS_READ)
         if self.timeout is not None:
             wait = {"timeout": self.timeout}
-            channels["default"].send(message["response_channel"], wait)
+            backend = channels[DEFAULT_CHANNEL_ALIAS]
+            backend.send(message["response_channel"], wait)
         self.channel.send(
             message | {"url_args": self.url_args, "url_kwargs": self.url_kwargs}
         )
-        for close in self._resource_closers:
-            close()
-        self._resource_closers.clear()
 
 
 def encode_value(value):
@@ -58,5 +79,4 @@ def channel_view(channel, timeout=None):
     def view(request, *args, **kwargs):
         return HandedOver(channel, args, kwargs, timeout)
 
-    view.channel = channel
     return view

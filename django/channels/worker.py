@@ -6,9 +6,12 @@ channel's one consumer, and repeats (proposal, "The Worker Servers").
 """
 
 import logging
+import threading
+import time
 import traceback
+from contextlib import suppress
 
-from django.channels.exceptions import ChannelError
+from django.channels.exceptions import ChannelError, ChannelFull
 from django.channels.inbox import Inbox, use_thread_inbox
 from django.channels.registry import registry
 from django.channels.replies import WORKER_PREFIX
@@ -37,14 +40,21 @@ def run_consumer(backend, channel, message):
 
 def report_failure(backend, channel, message, consumer, exc):
     """Log what a consumer raised, and answer for it."""
-    logger.error(
-        "The consumer %s of %r raised %s.",
-        consumer,
-        channel,
-        type(exc).__name__,
-        exc_info=exc,
-    )
-    response_channel = message.get("response_channel")
+    try:
+        logger.error(
+            "The consumer %s of %r raised %s.",
+            consumer,
+            channel,
+            type(exc).__name__,
+            exc_info=exc,
+        )
+    finally:
+        # Whoever waits is answered even if the log cannot be written.
+        answer_failure(backend, message.get("response_channel"), exc)
+
+
+def answer_failure(backend, response_channel, exc):
+    """Send the status 500 to `response_channel`, if it is one."""
     if not isinstance(response_channel, str):
         return
     content = "Server Error (500)"
@@ -67,6 +77,9 @@ class Worker:
     # is woken earlier in its inbox.
     timeout = 30
 
+    # Seconds to wait before another try after a failure that is no consumer's.
+    pause = 1
+
     def __init__(self, backend):
         self.backend = backend
         self.inbox = Inbox(backend, WORKER_PREFIX)
@@ -81,11 +94,20 @@ class Worker:
         use_thread_inbox(self.inbox, WORKER_PREFIX)
         try:
             while not self._stopping:
-                self.run_one(self.timeout)
-            while self.run_one(0):
+                self.try_one(self.timeout)
+            while self.try_one(0):
                 pass
         finally:
             connections.close_all()
+
+    def try_one(self, timeout):
+        """Do what run_one() does, and return None if the backend fails."""
+        try:
+            return self.run_one(timeout)
+        except Exception:
+            logger.exception("The worker could not receive, and tries again.")
+            if not self._stopping:
+                time.sleep(self.pause)
 
     def run_one(self, timeout):
         """
@@ -99,7 +121,12 @@ class Worker:
         channel, message = received
         # What comes in the inbox has woken the worker, or is late.
         if not channel.startswith(self.inbox.name):
-            self.run_message(channel, message)
+            try:
+                self.run_message(channel, message)
+            except Exception:
+                # The log or a database connection, as what consumers raise is
+                # dealt with. So it may be the log that cannot be written.
+                traceback.print_exc()
         return True
 
     def run_message(self, channel, message):
@@ -107,9 +134,15 @@ class Worker:
         close_old_connections()
         try:
             run_consumer(self.backend, channel, message)
-        except KeyboardInterrupt:
+        except Exception:
+            # It has been reported, or the report has failed.
             raise
         except BaseException as exc:
+            if (
+                isinstance(exc, KeyboardInterrupt)
+                and threading.current_thread() is threading.main_thread()
+            ):
+                raise
             # SystemExit and its like end a consumer, not the worker.
             consumer = registry.get(channel, self.backend.alias)
             report_failure(self.backend, channel, message, consumer, exc)
@@ -121,7 +154,9 @@ class Worker:
         Let the worker look at the registered consumers again. Any thread may call
         it.
         """
-        self.backend.send(self._control, {})
+        # If the inbox is full, the worker has other messages to wake it.
+        with suppress(ChannelFull):
+            self.backend.send(self._control, {})
 
     def stop(self):
         """

@@ -16,10 +16,12 @@ class ChannelRequestMixin:
         from django.channels.bodies import open_body
         from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
         from django.core.handlers.channel import decode_request
+        from django.core.handlers.wsgi import WSGIRequest
 
         if body is None:
             body = open_body(channels[DEFAULT_CHANNEL_ALIAS], message)
-        return decode_request(message, body)
+        request_class = cls if issubclass(cls, WSGIRequest) else WSGIRequest
+        return decode_request(message, body, request_class)
 
 
 class ChannelResponseMixin:

@@ -1,6 +1,5 @@
 """
-An HTTP server in front of Django that knows of channels the format of their
-messages alone. Argument: the port of the store, which speaks lines of JSON.
+An HTTP server that knows the format of messages alone. Argument: a store's port.
 """
 
 import json
@@ -31,27 +30,25 @@ class Handler(BaseHTTPRequestHandler):
         request = {"response_channel": f"{inbox}1", "body_channel": body_channel}
         request |= {"method": self.command, "scheme": "http", "META": meta}
         request |= {"path": unquote(path), "script_name": "", "GET": parse_qsl(query)}
-        request["client"] = self.client_address
         self.call("send", "django.wsgi.request", request)
-        credit, more = None, True
-        while more:
+        credit = more = None
+        while more is not False:
             _, answer = self.call("receive", [inbox], 60)
             for _ in range(answer.get("read", 0)):
                 chunk = self.rfile.read(min(length, 65536))
                 length -= len(chunk)
                 part = {"bytes": b64encode(chunk).decode(), "more": length > 0}
                 self.call("send", body_channel, part)
-            if "read" in answer:
-                continue
             if "status" in answer:
                 credit = answer.get("credit_channel")
                 self.send_response(answer["status"], answer.get("reason"))
                 for name, value in answer["headers"]:
                     self.send_header(name, value)
                 self.end_headers()
-            self.wfile.write(answer.get("content", "").encode())
-            self.wfile.write(b64decode(answer.get("bytes", "")))
-            if (more := answer.get("more", False)) and credit:
+            text, data = answer.get("content", ""), answer.get("bytes", "")
+            self.wfile.write(text.encode() or b64decode(data))
+            more = answer.get("more", "read" in answer)
+            if more and credit:
                 self.call("send", credit, {"read": 1})
 
     do_POST = do_GET

@@ -1,6 +1,6 @@
 import os
 import threading
-from unittest import skipUnless
+from unittest import mock, skipUnless
 
 from django.channels import Channel, channels, consumer
 from django.channels.backends.contract import PATIENCE
@@ -76,6 +76,14 @@ class BackgroundTests(SimpleTestCase):
         background.stop()
         self.assertEqual(len(self.calls), 50)
         self.assertEqual(worker_threads(), [])
+
+    def test_threads_that_are_dead_are_replaced(self):
+        self.record("tests.one")
+        with mock.patch("django.channels.background.Worker.run"):
+            Channel("tests.one").send({"number": 1})
+            wait_until(lambda: not worker_threads())
+        Channel("tests.one").send({"number": 2})
+        wait_until(lambda: len(self.calls) == 2)
 
     def test_a_message_after_stop_starts_them_again(self):
         self.record("tests.one")
@@ -186,6 +194,12 @@ class BackgroundTests(SimpleTestCase):
 class ProcessEndTests(SimpleTestCase):
     def test_a_process_ends_after_its_messages(self):
         result = run_script(SCRIPT % (MEMORY, "", 0.05))
+        self.assertEqual(result.stdout, "done 0\ndone 1\ndone 2\n")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+    def test_a_process_ends_after_its_coroutine_functions(self):
+        source = SCRIPT.replace("def work", "async def work")
+        result = run_script(source % (MEMORY, "", 0.05))
         self.assertEqual(result.stdout, "done 0\ndone 1\ndone 2\n")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
 

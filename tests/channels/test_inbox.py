@@ -47,6 +47,19 @@ class InboxTests(SimpleTestCase):
         self.assertIn(closed, logs.output[0])
         self.assertEqual(self.backend.depths(), {})
 
+    def test_who_sends_a_late_response_is_told(self):
+        closed, channel, waiting = (self.inbox.open() for _ in range(3))
+        self.inbox.close(closed)
+        head = {"content": "", "more": True, "credit_channel": "tests.sender!1"}
+        for name in [closed, waiting]:
+            self.backend.send(name, head)
+        with self.assertLogs("django.channels.inbox", "WARNING"):
+            self.assertIsNone(self.inbox.receive(channel, 0))
+        self.inbox.close(waiting)
+        for _ in range(2):
+            received = self.backend.receive(["tests.sender!"])
+            self.assertEqual(received, ("tests.sender!1", {"closed": True}))
+
     def test_late_credit_is_dropped_in_silence(self):
         closed, channel = self.inbox.open(), self.inbox.open()
         self.inbox.close(closed)

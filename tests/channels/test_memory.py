@@ -1,6 +1,6 @@
 import os
 import time
-from unittest import skipUnless
+from unittest import mock, skipUnless
 
 from django.channels.backends.contract import PATIENCE, ChannelBackendTests, run_threads
 from django.channels.backends.memory import MemoryBackend
@@ -35,6 +35,17 @@ class MemoryTests(SimpleTestCase):
             lambda: (time.sleep(0.05), backend.send("four", {})),
         )
         self.assertEqual(backend._receivers, {})
+
+    def test_an_interrupted_receiver_takes_no_message(self):
+        backend = MemoryBackend("default", {})
+        interrupt = mock.patch(
+            "django.channels.backends.memory.Receiver.wait",
+            side_effect=KeyboardInterrupt,
+        )
+        with interrupt, self.assertRaises(KeyboardInterrupt):
+            backend.receive(["one"], PATIENCE)
+        backend.send("one", {"key": 1})
+        self.assertEqual(backend.receive(["one"]), ("one", {"key": 1}))
 
     def test_the_longest_waiting_receiver_is_served_first(self):
         backend = MemoryBackend("default", {})

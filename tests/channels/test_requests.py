@@ -139,6 +139,20 @@ class RequestMessageTests(SimpleTestCase):
         self.assertNotIn("REMOTE_USER", request.META)
         self.assertEqual(request.body, b"")
 
+    def test_a_class_of_requests_decodes_to_itself(self):
+        class OwnRequest(WSGIRequest):
+            pass
+
+        self.assertIs(type(OwnRequest.channel_decode(self.make())), OwnRequest)
+        self.assertIs(type(HttpRequest.channel_decode(self.make())), WSGIRequest)
+
+    def test_the_method_of_the_message_counts(self):
+        message = self.make("post")
+        self.assertEqual(message["META"]["REQUEST_METHOD"], "POST")
+        request = HttpRequest.channel_decode(message | {"method": "PUT"})
+        self.assertEqual(request.method, "PUT")
+        self.assertEqual(request.META["REQUEST_METHOD"], "PUT")
+
     def test_a_rewritten_path_is_not_rewritten_again(self):
         request = HttpRequest.channel_decode(
             self.make(

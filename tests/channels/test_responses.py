@@ -1,3 +1,5 @@
+import asyncio
+
 from django.channels.exceptions import InvalidMessage, ResponseBroken
 from django.channels.messages import clean_message, encode_bytes
 from django.channels.replies import response_messages
@@ -75,6 +77,44 @@ class ResponseMessageTests(SimpleTestCase):
 
         carried = self.carry(StreamingHttpResponse(parts()))
         self.assertEqual(list(carried), [b"a", b"b"])
+
+    def test_async_stream_runs_in_one_task(self):
+        tasks = set()
+
+        async def parts():
+            for part in "ab":
+                await asyncio.sleep(0)
+                tasks.add(asyncio.current_task())
+                yield part
+
+        self.assertEqual(list(self.carry(StreamingHttpResponse(parts()))), [b"a", b"b"])
+        self.assertEqual(len(tasks), 1)
+
+    def test_async_stream_is_closed(self):
+        closed = []
+
+        async def parts():
+            try:
+                while True:
+                    yield "part"
+            finally:
+                await asyncio.sleep(0)
+                closed.append(True)
+
+        messages = response_messages(StreamingHttpResponse(parts()), 64)
+        for _ in range(3):
+            next(messages)
+        messages.close()
+        self.assertEqual(closed, [True])
+
+    def test_async_stream_that_fails(self):
+        async def parts():
+            yield "part"
+            raise ValueError("The view has failed.")
+
+        messages = response_messages(StreamingHttpResponse(parts()), 64)
+        with self.assertRaisesMessage(ValueError, "The view has failed."):
+            list(messages)
 
     def test_a_stream_that_breaks_off(self):
         head = {"content": "a", "more": True}

@@ -325,6 +325,14 @@ class WireTests:
         self.assertEqual(result.status, "200 OK")
         self.assertEqual(events[0]["body"], encode_bytes(body))
 
+    def test_body_that_middleware_has_begun_to_read_is_not_handed_over(self):
+        self.long_poll({"content": ""})
+        with override_settings(MIDDLEWARE=["channels.test_wire.PeekingMiddleware"]):
+            self.application = WSGIHandler()
+            result = self.post("/longpoll/7/", LARGE)
+        self.assertEqual(result.status, "500 Internal Server Error")
+        self.assertEqual(events, [])
+
     def test_script_name_of_any_letters(self):
         result = Result(
             self.application,
@@ -404,6 +412,14 @@ class WireTests:
 def ReadingMiddleware(get_response):
     def middleware(request):
         request.POST
+        return get_response(request)
+
+    return middleware
+
+
+def PeekingMiddleware(get_response):
+    def middleware(request):
+        request.read(10)
         return get_response(request)
 
     return middleware

@@ -121,6 +121,50 @@ class WorkerTests(SimpleTestCase):
         self.assertEqual(len(logs.output), len(raised))
         self.assertEqual(self.backend.depths(), {"answers!": len(raised)})
 
+    def test_goes_on_after_a_failure_of_the_log(self):
+        @consumer("tests.one")
+        def fails(number, **kwargs):
+            self.calls.append(number)
+            raise KeyError
+
+        for number in range(2):
+            message = {"number": number, "response_channel": "answers!1"}
+            self.backend.send("tests.one", message)
+        error = mock.patch("django.channels.worker.logger.error", side_effect=OSError)
+        with error, mock.patch("django.channels.worker.traceback.print_exc") as told:
+            self.run_worker()
+        self.assertEqual(self.calls, [0, 1])
+        self.assertEqual(told.call_count, 2)
+        self.assertEqual(self.backend.depths(), {"answers!": 2})
+
+    def test_goes_on_after_a_failure_of_the_backend(self):
+        consumer("tests.one")(lambda number, **kwargs: self.calls.append(number))
+        self.backend.send("tests.one", {"number": 1})
+        failures = [OSError("The store is gone."), ValueError("Not a message.")]
+        receive = self.backend.receive
+
+        def receive_or_fail(channels, timeout):
+            if failures:
+                raise failures.pop()
+            return receive(channels, timeout)
+
+        worker = Worker(self.backend)
+        worker.pause = 0
+        with (
+            mock.patch.object(self.backend, "receive", receive_or_fail),
+            self.assertLogs(LOGGER, "ERROR") as logs,
+        ):
+            for _ in range(3):
+                worker.try_one(0)
+        self.assertEqual((self.calls, len(logs.output)), ([1], 2))
+
+    def test_waking_a_worker_with_a_full_inbox(self):
+        backend = MemoryBackend("default", {"CAPACITY": 1})
+        worker = Worker(backend)
+        for _ in range(3):
+            worker.wake()
+        self.assertEqual(backend.depths(), {worker.inbox.name: 1})
+
     def test_stops_after_the_messages_that_consumers_send(self):
         @consumer("tests.one")
         def send_on(number, **kwargs):

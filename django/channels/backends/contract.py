@@ -102,6 +102,17 @@ class OrderTests:
         served = [backend.receive(channels)[0] for _ in range(20)]
         self.assertEqual(served.count("quiet"), 5)
 
+    def test_no_channel_starves_beside_another_receiver(self):
+        backend = self.create_backend()
+        for name in ["a", "b", "other"]:
+            for number in range(10):
+                backend.send(name, {"number": number})
+        served = []
+        for _ in range(10):
+            served.append(backend.receive(["a", "b", "empty", "none"])[0])
+            backend.receive(["other"])
+        self.assertEqual((served.count("a"), served.count("b")), (5, 5))
+
     def test_threads_receive_each_message_once(self):
         backend = self.create_backend()
         senders, receivers, each = 4, 4, 100

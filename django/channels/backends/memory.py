@@ -71,6 +71,8 @@ class MemoryBackend(BaseChannelBackend):
         self._queues = {}
         # Queue name -> receivers, longest waiting first. Dicts as ordered sets.
         self._receivers = {}
+        # Queue name -> the turn in which it was served last.
+        self._served = {}
         self._turn = 0
         self._next_sweep = 0
 
@@ -98,6 +100,7 @@ class MemoryBackend(BaseChannelBackend):
             entries = self._queues.get(queue)
             if entries is None:
                 entries = self._queues[queue] = deque()
+                self._served[queue] = self._turn
             elif len(entries) >= self.capacity:
                 self._check_capacity(queue, entries, now)
             entries.append((now + self.expiry, channel, packed))
@@ -110,11 +113,13 @@ class MemoryBackend(BaseChannelBackend):
             receiver = Receiver(queues)
             for queue in queues:
                 self._receivers.setdefault(queue, {})[receiver] = None
-        receiver.wait(timeout)
-        with self._lock:
-            if receiver.received is None:
-                self._remove_receiver(receiver)
-            return receiver.received
+        try:
+            receiver.wait(timeout)
+        finally:
+            with self._lock:
+                if receiver.received is None:
+                    self._remove_receiver(receiver)
+        return receiver.received
 
     def depths(self):
         with self._lock:
@@ -124,20 +129,28 @@ class MemoryBackend(BaseChannelBackend):
     def flush(self):
         with self._lock:
             self._queues.clear()
+            self._served.clear()
 
     def _take(self, queues, now):
-        """Remove the next message of one of `queues`, each first in its turn."""
+        """
+        Remove the next message of one of `queues`: of the one that has waited
+        longest to be served.
+        """
         self._turn += 1
-        for offset in range(len(queues)):
-            queue = queues[(self._turn + offset) % len(queues)]
-            if (entries := self._queues.get(queue)) is None:
-                continue
+        waiting = [queue for queue in queues if queue in self._queues]
+        for queue in sorted(waiting, key=self._served.__getitem__):
+            entries = self._queues[queue]
             self._drop_expired(entries, now)
             entry = entries.popleft() if entries else None
+            self._served[queue] = self._turn
             if not entries:
-                del self._queues[queue]
+                self._remove_queue(queue)
             if entry is not None:
                 return entry[1:]
+
+    def _remove_queue(self, queue):
+        del self._queues[queue]
+        del self._served[queue]
 
     def _remove_receiver(self, receiver):
         for queue in receiver.queues:
@@ -163,7 +176,7 @@ class MemoryBackend(BaseChannelBackend):
         for queue, entries in list(self._queues.items()):
             self._drop_expired(entries, now)
             if not entries:
-                del self._queues[queue]
+                self._remove_queue(queue)
         self._next_sweep = now + self.expiry
 
 

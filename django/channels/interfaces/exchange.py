@@ -12,6 +12,7 @@ from django.channels.registry import registry
 from django.channels.replies import response_messages
 from django.channels.requests import encode_request
 from django.channels.responses import decode_response
+from django.channels.views import BODY_IS_READ
 
 RESPONSE_PREFIX = "django.wsgi.response"
 BODY_PREFIX = "django.wsgi.body"
@@ -44,6 +45,7 @@ class RequestMessage(Mapping):
 
     _inbox = None
     _source = None
+    _body_channel = None
     _room = 0
     _credit_channel = None
     _ended = False
@@ -91,10 +93,7 @@ class RequestMessage(Mapping):
     def _encode_read_body(self):
         """Return the key for a body that middleware has read before a view."""
         if not hasattr(self.request, "_body") and content_length(self.request):
-            raise InvalidMessage(
-                "Middleware has read the body of the request, so it cannot be handed "
-                "over. For forms with files, csrf_exempt() of the view prevents that."
-            )
+            raise InvalidMessage(BODY_IS_READ)
         body = getattr(self.request, "_body", b"")
         return {"body": encode_bytes(body)} if body else {}
 
@@ -205,14 +204,13 @@ class RequestMessage(Mapping):
         if self._inbox is None:
             return
         self._inbox.close(self._channel)
-        if self._source is not None:
+        if self._body_channel is not None:
             while self.backend.receive([self._body_channel]):
                 pass
         if not self._ended:
             self._ended = True
             self._tell(self._credit_channel, {"closed": True})
-            if self._source is not None:
-                self._tell(self._body_channel, {"error": "The client is gone."})
+            self._tell(self._body_channel, {"error": "The client is gone."})
             if registry.get(DISCONNECT_CHANNEL) is not None:
                 message = {"response_channel": self._channel, "path": self.request.path}
                 self._tell(DISCONNECT_CHANNEL, message)

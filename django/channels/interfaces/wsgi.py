@@ -72,12 +72,10 @@ def exchange(message):
     if type(message.handler).get_response is not BaseHandler.get_response:
         # It answers in a way of its own, as the handlers of static files do.
         return consume(message, registry.built_in(REQUEST_CHANNEL))
-    if message.backend.process_local:
-        consumer = registry.get(REQUEST_CHANNEL)
-        # A thread that sends a body cannot be the one that runs the consumer.
-        if consumer.converts_exceptions or "body_channel" not in message:
-            return consume(message, consumer)
-    return send(message)
+    consumer = registry.get(REQUEST_CHANNEL)
+    if message.backend.process_local and consumer.converts_exceptions:
+        return consume(message, consumer)
+    return leave(message, consumer)
 
 
 def check_size(request):
@@ -103,17 +101,23 @@ def consume(message, consumer):
     return message.response
 
 
-def send(message):
-    """Leave `message` to a worker. Return the response."""
+def leave(message, consumer):
+    """
+    Leave `message` to a worker, or to `consumer` in this thread if the backend is
+    process-local. Return the response.
+    """
     try:
-        Channel(REQUEST_CHANNEL).send(message)
+        # A thread that sends a body cannot be the one that runs the consumer.
+        local = message.backend.process_local and "body_channel" not in message
+        if not local:
+            Channel(REQUEST_CHANNEL).send(message)
     except ChannelFull as exc:
         message.finish()
         return refuse(message.request, 503, "The server is too busy.", exc)
     except Exception as exc:
         message.finish()
         return response_for_exception(message.request, exc)
-    return wait(message)
+    return consume(message, consumer) if local else wait(message)
 
 
 def wait(message):
@@ -126,6 +130,9 @@ def wait(message):
     except InvalidMessage as exc:
         message.close()
         return refuse(message.request, 500, "Server Error (500)", exc)
+    except Exception as exc:
+        message.close()
+        return response_for_exception(message.request, exc)
     if response.streaming:
         response._resource_closers.append(message.close)
     else:

@@ -25,10 +25,10 @@ from django.urls import set_script_prefix
 logger = logging.getLogger("django.channels.request")
 
 
-def decode_request(message, body):
+def decode_request(message, body, request_class=WSGIRequest):
     """
-    Return the HttpRequest that a message describes, with `body` as the file to
-    read its body from. Raise InvalidMessage if it describes none.
+    Return the `request_class` that a message describes, with `body` as the file
+    to read its body from. Raise InvalidMessage if it describes none.
     """
     try:
         environ = decode_environ(message)
@@ -39,7 +39,7 @@ def decode_request(message, body):
             if key in environ
         }
         environ["wsgi.input"] = body
-        request = WSGIRequest(environ)
+        request = request_class(environ)
     except (KeyError, TypeError, AttributeError, ValueError) as exc:
         raise InvalidMessage(
             f"The message describes no HTTP request ({type(exc).__name__}: {exc})."
@@ -51,13 +51,15 @@ def decode_request(message, body):
 def decode_environ(message):
     """Return the WSGI environ (PEP 3333) of a message, without its body."""
     script_name, path = message["script_name"], message["path"]
+    meta, method = encode_meta(message["META"]), message["method"]
+    if meta.get("REQUEST_METHOD", "").upper() != method.upper():
+        meta["REQUEST_METHOD"] = method
     environ = {
         "SERVER_NAME": "",
         "SERVER_PORT": "",
-        "REQUEST_METHOD": message["method"],
+        "PATH_INFO": path.removeprefix(script_name.rstrip("/")),
+        **meta,
         "SCRIPT_NAME": script_name,
-        "PATH_INFO": path.removeprefix(script_name),
-        **encode_meta(message["META"]),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": message["scheme"],
         "wsgi.errors": sys.stderr,
@@ -117,17 +119,18 @@ class RequestConsumer(Consumer):
         Answer a request of this process as if it came from another: from the
         text of its message alone, and by the text of other messages.
         """
-        request = message.adopt(decode_request(message, message.open_body()))
+        body = message.open_body()
+        request = message.adopt(decode_request(message, body))
         response = message.handler.get_response(request)
         if isinstance(response, HandedOver):
-            self.hand_over(message, response)
+            self.hand_over(message, response, body)
         else:
             message.carry(response)
 
-    def hand_over(self, message, response):
+    def hand_over(self, message, response, body=None):
         """Hand over a request of this process, or answer that it cannot be."""
         try:
-            response.hand_over(message)
+            response.hand_over(message, body)
         except Exception as exc:
             message.response = response_for_exception(message.request, exc)
 
@@ -138,8 +141,10 @@ class RequestConsumer(Consumer):
         with open_body(backend, message) as body:
             response = self.handler(message, body)
             if isinstance(response, HandedOver):
-                response.hand_over(message)
-                response.close()
+                try:
+                    response.hand_over(message, body)
+                finally:
+                    response.close()
                 return
             try:
                 send_response(backend, response_channel, response)
