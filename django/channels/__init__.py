@@ -8,20 +8,24 @@ each of them comes.
 
 from django.channels.channel import Channel
 from django.channels.exceptions import (
+    BackendUnavailable,
     ChannelError,
     ChannelFull,
     InvalidChannelBackend,
     InvalidChannelName,
     InvalidMessage,
 )
+from django.channels.groups import Group
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.channels.registry import consumer
 
 __all__ = [
     "DEFAULT_CHANNEL_ALIAS",
+    "BackendUnavailable",
     "Channel",
     "ChannelError",
     "ChannelFull",
+    "Group",
     "InvalidChannelBackend",
     "InvalidChannelName",
     "InvalidMessage",

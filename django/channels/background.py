@@ -1,5 +1,6 @@
 """
-The worker threads of a process-local backend.
+The worker threads of a process that has no workers beside it: those of a
+process-local backend, and in tests those of any.
 
 They are started by the first message that is sent to a channel with a
 consumer, and end with the process: after the messages that were sent before,
@@ -20,7 +21,7 @@ logger = logging.getLogger("django.channels.worker")
 
 
 class WorkerThreads:
-    """The threads that run the consumers of one process-local backend."""
+    """The threads that run the consumers of one backend in this process."""
 
     def __init__(self, backend):
         self.backend = backend
@@ -87,6 +88,10 @@ class WorkerThreads:
 class Background:
     """The worker threads of this process, by backend."""
 
+    # True where no worker runs, as in tests. Then this process runs the consumers
+    # of all backends, also of those that processes share.
+    alone = False
+
     def __init__(self):
         self.reset()
 
@@ -96,10 +101,14 @@ class Background:
         self._running = {}
         self._without_consumer = set()
 
+    def serves(self, backend):
+        """Return whether this process runs the consumers of `backend`."""
+        return self.alone or backend.process_local
+
     def message_sent(self, backend, channel):
         """
         See to it that a thread runs the consumer of a message that was sent to
-        `channel` on the process-local `backend`.
+        `channel` on `backend`, which this process serves.
         """
         if "!" in channel:
             return  # The answer for an interface, which waits for it.

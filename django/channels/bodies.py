@@ -19,7 +19,7 @@ If the client stops half-way there comes {"error": "..."} in place of a chunk.
 import io
 
 from django.channels.exceptions import InvalidMessage
-from django.channels.messages import decode_bytes, encode_bytes
+from django.channels.messages import decode_bytes, encode_bytes, queue_name
 
 WINDOW = 4  # Chunks that may be on their way.
 
@@ -108,7 +108,7 @@ def receive_body(backend, body_channel, response_channel):
     more, room = True, WINDOW
     while more:
         backend.send(response_channel, {"read": room})
-        received = backend.receive([body_channel], backend.expiry)
+        received = backend.receive([queue_name(body_channel)], backend.expiry)
         if received is None:
             yield {"error": f"No data came within {backend.expiry} seconds."}
             return

@@ -29,7 +29,7 @@ class Channel:
         """
         backend = channels[self.backend]
         backend.send(self.name, message)
-        if backend.process_local:
+        if background.serves(backend):
             background.message_sent(backend, self.name)
 
     def send_on_commit(self, message, using=None):

@@ -2,9 +2,11 @@
 The errors of django.channels.
 
     ChannelError                    do not raise directly
+    ├── BackendUnavailable          the store of a backend does not answer
     ├── ChannelFull                 a queue is at its capacity
     ├── InvalidChannelName          a name breaks the naming rules
     ├── InvalidMessage              a message is not JSON, or not of its format
+    │   └── InvalidEnvelope         what the store holds is not authentic
     ├── ResponseBroken              a response has ended before its end
     ├── ResponseClosed              nobody takes the rest of a response
     └── ResponseTimeout             nobody answered a request in time
@@ -20,6 +22,13 @@ class ChannelError(Exception):
     """Base class of the errors of channels. Do not raise it directly."""
 
 
+class BackendUnavailable(ChannelError):
+    """
+    The store of a backend does not answer. What was being sent may have been
+    sent, and what was being received may be lost.
+    """
+
+
 class ChannelFull(ChannelError):
     """The channel holds as many messages as its backend's CAPACITY allows."""
 
@@ -30,6 +39,10 @@ class InvalidChannelName(ChannelError, ValueError):
 
 class InvalidMessage(ChannelError, ValueError):
     """The message cannot be sent, or is not of the format its channel needs."""
+
+
+class InvalidEnvelope(InvalidMessage):
+    """What lies in the store was not sent by this site, or not as it is now."""
 
 
 class ResponseBroken(ChannelError):

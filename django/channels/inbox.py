@@ -18,7 +18,10 @@ import time
 from collections import deque
 from contextlib import suppress
 
-from django.channels.exceptions import ChannelError
+from django.channels.backoff import Backoff
+from django.channels.exceptions import BackendUnavailable, ChannelError
+from django.channels.memberships import Memberships
+from django.channels.messages import split_address
 
 logger = logging.getLogger("django.channels.inbox")
 
@@ -36,6 +39,7 @@ class Inbox:
         self.name = f"{prefix}.{secrets.token_hex(8)}!"
         self._numbers = itertools.count(1)
         self._arrived = {}
+        self.memberships = Memberships(backend, self.name)
 
     def open(self):
         """Return the name of a new channel, on which receive() may wait."""
@@ -46,21 +50,29 @@ class Inbox:
     def receive(self, channel, timeout):
         """
         Return the next message on an open channel, or None if none comes within
-        `timeout` seconds.
+        `timeout` seconds. Raise BackendUnavailable if the store is away then.
         """
         arrived = self._arrived[channel]
         deadline = time.monotonic() + timeout
+        backoff = Backoff()
         while not arrived:
-            received = self.backend.receive(
-                [self.name], max(deadline - time.monotonic(), 0)
-            )
-            if received is None:
+            left = max(deadline - time.monotonic(), 0)
+            try:
+                received = self.memberships.receive(left)
+            except BackendUnavailable:
+                # The answer may still come, as its sender may be able to send.
+                if not backoff.wait(deadline):
+                    raise
+                continue
+            if received is not None:
+                self._sort(*received)
+            elif time.monotonic() >= deadline:
                 return None
-            self._sort(*received)
         return arrived.popleft()
 
     def close(self, channel):
         """Drop what has come on the channel, and what will come."""
+        self.memberships.close(channel)
         for message in self._arrived.pop(channel, ()):
             self._refuse(message)
 
@@ -72,11 +84,14 @@ class Inbox:
                 self.backend.send(credit_channel, {"closed": True})
 
     def _sort(self, channel, message):
-        try:
-            self._arrived[channel].append(message)
-        except KeyError:
-            if message.keys() & {"read", "closed"}:
-                return  # For a body that has gone out already.
+        if (group := split_address(channel)) is not None:
+            for member in self.memberships.members(group):
+                self._arrived[member].append(message.copy())
+        elif self.memberships.note(channel, message, channel in self._arrived):
+            return
+        elif (arrived := self._arrived.get(channel)) is not None:
+            arrived.append(message)
+        elif not message.keys() & {"read", "closed"}:  # For a body that has gone out.
             self._refuse(message)
             logger.warning(
                 "A message on %r was dropped: its request is answered already, or "

@@ -91,6 +91,27 @@ def check_queue_name(name):
         )
 
 
+def check_group_name(name):
+    """Raise InvalidChannelName unless a group can have this name."""
+    if not isinstance(name, str) or "!" in name:
+        raise InvalidChannelName(f"{name!r} is not a valid name for a group.")
+    check_channel_name(name)
+
+
+def group_address(inbox, group):
+    """
+    Return the name under which one message goes to all members of `group` that
+    are channels of `inbox`. It is no channel that an application can name.
+    """
+    return f"{inbox}*{group}"
+
+
+def split_address(channel):
+    """Return the group in a name that group_address() has made, else None."""
+    _, separator, group = channel.partition("!*")
+    return group if separator else None
+
+
 def queue_name(channel):
     """
     Return the name of the queue that holds the messages of `channel`: its

@@ -98,7 +98,7 @@ def send_response(backend, response_channel, response):
                 )
                 send_parts(backend, response_channel, messages, credit)
         else:
-            backend.send(response_channel, head)
+            backend.reply(response_channel, head)
     finally:
         response.close()
 

@@ -1,21 +1,35 @@
 """
 What a channel backend promises, and the part of it that all backends share.
 
-A backend stores messages in queues, first in, first out. A subclass needs
-push(), pop(), depths() and flush(); django.channels.backends.contract holds
-the tests that it has to pass.
+A backend stores messages in queues, first in, first out, and which channels
+are in which group. A subclass needs push(), pop(), queues(), join(), leave(),
+members() and flush(); django.channels.backends.contract holds the tests that
+it has to pass.
 """
 
-from django.channels.exceptions import InvalidChannelBackend
+import logging
+from typing import NamedTuple
+
+from django.channels.exceptions import ChannelFull, InvalidChannelBackend
 from django.channels.messages import (
     check_channel_name,
     check_queue_name,
     clean_message,
     decode_message,
     encode_message,
+    group_address,
 )
 
+logger = logging.getLogger("django.channels.backends")
+
 PARAMS = ("BACKEND", "CAPACITY", "EXPIRY", "LOCATION", "OPTIONS")
+
+
+class Queue(NamedTuple):
+    """What waits in a queue."""
+
+    depth: int  # Messages.
+    oldest: float  # Seconds for which the first of them has waited.
 
 
 class BaseChannelBackend:
@@ -46,6 +60,9 @@ class BaseChannelBackend:
        in send().
     8. What is received is a copy of what was sent.
     9. What nobody receives does not stay in the store.
+    10. A member of a group stays in it for EXPIRY seconds after the last join().
+       A message to a group is encoded once and pushed once for each inbox that
+       has members.
     """
 
     # True if messages never leave the process, so that its own threads have to
@@ -53,7 +70,7 @@ class BaseChannelBackend:
     # django.channels.backends.memory.MemoryBackend.
     process_local = False
 
-    # True if a process-local backend has requests and responses cross as text.
+    # True if requests and responses cross as text.
     serializes = False
 
     # Bytes of a body that one message carries at most.
@@ -83,6 +100,13 @@ class BaseChannelBackend:
         """
         check_channel_name(channel)
         self.push(channel, self.pack(clean_message(message)))
+
+    def reply(self, channel, message):
+        """
+        Send `message` as send() does, without waiting to hear whether the store
+        has taken it: if it has not, that is logged. For what a consumer does last.
+        """
+        self.send(channel, message)
 
     def receive(self, channels, timeout=0):
         """
@@ -123,17 +147,79 @@ class BaseChannelBackend:
             "Subclasses of BaseChannelBackend must implement pop()."
         )
 
-    def depths(self):
-        """Return a dict of the number of unread messages of each queue that has any."""
+    def queues(self):
+        """Return a dict of the Queue of each name that has unread messages."""
         raise NotImplementedError(
-            "Subclasses of BaseChannelBackend must implement depths()."
+            "Subclasses of BaseChannelBackend must implement queues()."
         )
 
+    def depths(self):
+        """Return a dict of the number of unread messages of each queue that has any."""
+        return {name: queue.depth for name, queue in self.queues().items()}
+
+    def join(self, group, inbox, channels):
+        """
+        Make `channels`, a list of channels of `inbox`, members of `group`. The
+        members of an inbox stay for EXPIRY seconds after the last join() for it.
+        """
+        raise NotImplementedError(
+            "Subclasses of BaseChannelBackend must implement join()."
+        )
+
+    def renew(self, group, inbox, channels):
+        """Do what join() does for channels that are members, unless they got lost."""
+        self.join(group, inbox, channels)
+
+    def leave(self, group, inbox, channels):
+        """Make `channels` of `inbox` members of `group` no longer."""
+        raise NotImplementedError(
+            "Subclasses of BaseChannelBackend must implement leave()."
+        )
+
+    def members(self, group):
+        """Return a dict of the lists of member channels by their inbox."""
+        raise NotImplementedError(
+            "Subclasses of BaseChannelBackend must implement members()."
+        )
+
+    def inboxes(self, group):
+        """Return the names of the inboxes that have members in `group`."""
+        return list(self.members(group))
+
+    def send_group(self, group, message):
+        """
+        Send `message` to all members of `group`: encoded once, and pushed once to
+        each inbox. One that is full does without.
+        """
+        packed = self.pack(clean_message(message))
+        for inbox in self.inboxes(group):
+            try:
+                self.push(group_address(inbox, group), packed)
+            except ChannelFull as exc:
+                logger.warning("A message to the group %r was dropped: %s", group, exc)
+
+    def announce(self, name, info, lifetime):
+        """
+        Let announced() show `info`, a dict of JSON values, about the process
+        `name` for `lifetime` seconds.
+        """
+
+    def announced(self):
+        """Return a dict of what has been announced, by name."""
+        return {}
+
     def flush(self):
-        """Drop all messages."""
+        """Drop all messages, and all members of groups."""
         raise NotImplementedError(
             "Subclasses of BaseChannelBackend must implement flush()."
         )
+
+    def cross(self, message):
+        """Return `message` as it is after it has been sent and received."""
+        return self.unpack(self.pack(message))
+
+    def release(self):
+        """Give back what the current thread holds, as it will not use it again."""
 
     def close(self):
         """Give back connections and other resources. The messages stay."""

@@ -11,7 +11,7 @@ import time
 import weakref
 from collections import deque
 
-from django.channels.backends.base import BaseChannelBackend
+from django.channels.backends.base import BaseChannelBackend, Queue
 from django.channels.exceptions import ChannelFull
 from django.channels.messages import decode_message, encode_message, queue_name
 
@@ -73,6 +73,8 @@ class MemoryBackend(BaseChannelBackend):
         self._receivers = {}
         # Queue name -> the turn in which it was served last.
         self._served = {}
+        # (group, inbox) -> (expires, member channels). Dicts as ordered sets.
+        self._groups = {}
         self._turn = 0
         self._next_sweep = 0
 
@@ -121,15 +123,44 @@ class MemoryBackend(BaseChannelBackend):
                     self._remove_receiver(receiver)
         return receiver.received
 
-    def depths(self):
+    def queues(self):
+        with self._lock:
+            now = time.monotonic()
+            self._sweep(now)
+            return {
+                name: Queue(len(entries), max(now + self.expiry - entries[0][0], 0))
+                for name, entries in self._queues.items()
+            }
+
+    def join(self, group, inbox, channels):
+        with self._lock:
+            now = time.monotonic()
+            self._sweep(now)
+            _, members = self._groups.get((group, inbox), (None, {}))
+            members = members | dict.fromkeys(channels)
+            self._groups[group, inbox] = (now + self.expiry, members)
+
+    def leave(self, group, inbox, channels):
+        with self._lock:
+            expires, members = self._groups.pop((group, inbox), (None, {}))
+            left = {name: None for name in members if name not in channels}
+            if left:
+                self._groups[group, inbox] = (expires, left)
+
+    def members(self, group):
         with self._lock:
             self._sweep(time.monotonic())
-            return {queue: len(entries) for queue, entries in self._queues.items()}
+            return {
+                inbox: list(members)
+                for (name, inbox), (_, members) in self._groups.items()
+                if name == group
+            }
 
     def flush(self):
         with self._lock:
             self._queues.clear()
             self._served.clear()
+            self._groups.clear()
 
     def _take(self, queues, now):
         """
@@ -172,11 +203,14 @@ class MemoryBackend(BaseChannelBackend):
             entries.popleft()
 
     def _sweep(self, now):
-        """Drop what has expired in queues that nobody receives from."""
+        """Drop what has expired in queues that nobody receives from, and members."""
         for queue, entries in list(self._queues.items()):
             self._drop_expired(entries, now)
             if not entries:
                 self._remove_queue(queue)
+        for key, (expires, _) in list(self._groups.items()):
+            if expires < now:
+                del self._groups[key]
         self._next_sweep = now + self.expiry
 
 

@@ -1,13 +1,20 @@
 """One request and its response, on the side of the interface."""
 
+import secrets
 from collections.abc import Mapping
 from functools import cached_property
 
+from django.channels.background import background
 from django.channels.bodies import BodyReader, BodySource, open_body
 from django.channels.channel import Channel
 from django.channels.exceptions import ChannelError, InvalidMessage, ResponseTimeout
 from django.channels.inbox import thread_inbox
-from django.channels.messages import clean_message, decode_bytes, encode_bytes
+from django.channels.messages import (
+    clean_message,
+    decode_bytes,
+    encode_bytes,
+    queue_name,
+)
 from django.channels.registry import registry
 from django.channels.replies import response_messages
 from django.channels.requests import encode_request
@@ -54,6 +61,10 @@ class RequestMessage(Mapping):
         self.handler = handler
         self.request = request
         self.backend = backend
+        # Whether this thread runs the consumer, and whether the text of messages
+        # is then all that the consumer is given.
+        self.is_local = background.serves(backend)
+        self.crosses = self.is_local and backend.serializes
 
     def __getitem__(self, key):
         return self._data[key]
@@ -87,7 +98,8 @@ class RequestMessage(Mapping):
                 self._source = None
                 return join_body(parts)
             self._source = iter(parts)
-        self._body_channel = f"{BODY_PREFIX}.{self._channel}".replace("!", ".")
+        # A queue of its own, and in one place where a store has several.
+        self._body_channel = f"{BODY_PREFIX}.{secrets.token_hex(8)}!body"
         return {"body_channel": self._body_channel}
 
     def _encode_read_body(self):
@@ -106,9 +118,7 @@ class RequestMessage(Mapping):
 
     def cross(self, message):
         """Return a message as it is after crossing to or from a worker."""
-        if not self.backend.process_local:
-            return message
-        return self.backend.unpack(self.backend.pack(message))
+        return self.backend.cross(message) if self.crosses else message
 
     def adopt(self, request):
         """
@@ -205,7 +215,7 @@ class RequestMessage(Mapping):
             return
         self._inbox.close(self._channel)
         if self._body_channel is not None:
-            while self.backend.receive([self._body_channel]):
+            while self.backend.receive([queue_name(self._body_channel)]):
                 pass
         if not self._ended:
             self._ended = True

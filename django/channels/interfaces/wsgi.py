@@ -73,7 +73,7 @@ def exchange(message):
         # It answers in a way of its own, as the handlers of static files do.
         return consume(message, registry.built_in(REQUEST_CHANNEL))
     consumer = registry.get(REQUEST_CHANNEL)
-    if message.backend.process_local and consumer.converts_exceptions:
+    if message.is_local and consumer.converts_exceptions:
         return consume(message, consumer)
     return leave(message, consumer)
 
@@ -108,7 +108,7 @@ def leave(message, consumer):
     """
     try:
         # A thread that sends a body cannot be the one that runs the consumer.
-        local = message.backend.process_local and "body_channel" not in message
+        local = message.is_local and "body_channel" not in message
         if not local:
             Channel(REQUEST_CHANNEL).send(message)
     except ChannelFull as exc:
