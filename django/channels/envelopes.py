@@ -26,6 +26,7 @@ import os
 import secrets
 import time
 from functools import lru_cache
+from typing import NamedTuple
 
 from django.channels.exceptions import InvalidEnvelope
 from django.channels.messages import queue_name
@@ -56,13 +57,18 @@ class Envelopes:
         Return the envelope of the message in `text` for `channel`. `deadline` is
         in seconds since 1970 by the clock of the store.
         """
+        return str(self.seal_parts(channel, text, deadline))
+
+    def seal_parts(self, channel, text, deadline):
+        """Do what seal() does, and return a Sealed."""
         version = VERSION
         if self._fernet is not None:
             version = ENCRYPTED_VERSION
             text = self._fernet.encrypt(text.encode()).decode("ascii")
-        head = f"{version} {round(deadline * 1000)} {_ids.next()} {channel}"
+        number, deadline = _ids.next(), round(deadline * 1000)
+        head = f"{version} {deadline} {number} {channel}"
         signature = sign(head, text, settings.SECRET_KEY)
-        return f"{head} {signature} {text}"
+        return Sealed(number, deadline, f"{head} {signature}", text)
 
     def open(self, envelope, queue, now):
         """
@@ -122,6 +128,18 @@ class Envelopes:
             raise InvalidEnvelope(
                 f"An envelope in {queue!r} is encrypted by none of ENCRYPTION_KEYS."
             ) from exc
+
+
+class Sealed(NamedTuple):
+    """An envelope, for a store that keeps its text apart from the rest."""
+
+    id: str
+    deadline: int  # Milliseconds.
+    head: str  # All but the text.
+    text: str
+
+    def __str__(self):
+        return f"{self.head} {self.text}"
 
 
 class Seen:

@@ -192,7 +192,11 @@ class BaseChannelBackend:
         each inbox. One that is full does without.
         """
         packed = self.pack(clean_message(message))
-        for inbox in self.inboxes(group):
+        self.push_group(group, self.inboxes(group), packed)
+
+    def push_group(self, group, inboxes, packed):
+        """Append a packed message for `group` to each of `inboxes`."""
+        for inbox in inboxes:
             try:
                 self.push(group_address(inbox, group), packed)
             except ChannelFull as exc:

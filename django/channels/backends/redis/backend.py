@@ -1,0 +1,319 @@
+"""The backend itself: which shard has what, and what goes there."""
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import threading
+import time
+import weakref
+
+from django.channels.backends.base import Queue
+from django.channels.backends.shared import SharedBackend
+from django.channels.exceptions import (
+    BackendUnavailable,
+    ChannelFull,
+    InvalidChannelBackend,
+)
+from django.channels.messages import (
+    check_channel_name,
+    clean_message,
+    group_address,
+    queue_name,
+)
+from django.core.exceptions import ImproperlyConfigured
+
+try:
+    from django.channels.backends.redis.locations import ClusterServer, parse_location
+    from django.channels.backends.redis.receiving import Receiver
+    from django.channels.backends.redis.sessions import NotSent, script_command
+    from django.channels.backends.redis.shards import Shard
+except ModuleNotFoundError as exc:
+    if exc.name != "redis":
+        raise
+    raise ImproperlyConfigured(
+        "The channel backend on Redis needs the package redis: "
+        'python -m pip install "Django[redis]"'
+    ) from exc
+
+logger = logging.getLogger("django.channels.backends")
+
+DEFAULT_LOCATION = "redis://127.0.0.1:6379/0"
+
+# What push.lua returns for a queue at its capacity.
+FULL = -1
+
+
+class RedisBackend(SharedBackend):
+    """
+    Keeps messages on Redis 6.2 or later, or on Valkey.
+
+    LOCATION is a URL, or a list of URLs to spread the queues over, see
+    django.channels.backends.redis.locations.
+
+    Options, beside those of all backends that processes share:
+
+    * PREFIX: what the names of all keys begin with, "django-channels" unless
+      given. Sites that share a server need one each.
+    * CONNECTION: a dict of further arguments of redis-py's connections, such as
+      those on TLS. Under "sentinel" it may have a dict of those to sentinels.
+    * SHARDS: parts that a cluster is used as, 3 unless given. All processes need
+      the same number.
+    """
+
+    default_options = SharedBackend.default_options | {
+        "PREFIX": "django-channels",
+        "CONNECTION": {},
+        "SHARDS": 3,
+    }
+
+    def __init__(self, alias, params):
+        super().__init__(alias, params)
+        self._check_number("SHARDS", self.options["SHARDS"], types=(int,))
+        self.shards = list(self._make_shards())
+        # Which shard gets the messages of this process that any shard may get.
+        self._process = secrets.token_hex(8)
+        self._receiver = Receiver(self.shards)
+        _backends.add(self)
+
+    def _make_shards(self):
+        prefix, place = self.options["PREFIX"], f"CHANNELS[{self.alias!r}]['LOCATION']"
+        urls = self.location or DEFAULT_LOCATION
+        urls = urls if isinstance(urls, (list, tuple)) else [urls]
+        if len(set(urls)) < len(urls):
+            raise InvalidChannelBackend(f"{place} names a server twice.")
+        for url in urls:
+            server = parse_location(url, self.options["CONNECTION"], place)
+            if isinstance(server, ClusterServer):
+                for number in range(self.options["SHARDS"]):
+                    yield Shard(server, f"{{{prefix}:{number}}}:")
+            else:
+                yield Shard(server, f"{prefix}:")
+
+    def describe(self):
+        return f"redis ({', '.join(dict.fromkeys(s.server.name for s in self.shards))})"
+
+    # Which shard.
+
+    def _ranked(self, name):
+        """
+        Return the shards, beginning with the one that has `name`. A shard more or
+        less changes little of that (rendezvous hashing).
+        """
+        if len(self.shards) == 1:
+            return self.shards
+
+        def rank(shard):
+            return hashlib.blake2b(f"{shard.name} {name}".encode()).digest()
+
+        return sorted(self.shards, key=rank)
+
+    def _shards_for(self, queue):
+        """
+        Return the shards to send the messages of `queue` to, best first. An inbox
+        has one. Other queues are in all, and a thread sends to one of them as long
+        as that answers, so that its messages stay in order.
+        """
+        if queue.endswith("!"):
+            return self._ranked(queue)[:1]
+        return self._ranked(f"{self._process} {threading.get_ident()} {queue}")
+
+    # Sending and receiving.
+
+    def push(self, channel, packed):
+        queue = queue_name(channel)
+        for shard in (shards := self._shards_for(queue)):
+            try:
+                return self._push(shard, queue, channel, packed)
+            except NotSent:
+                if shard is shards[-1]:
+                    raise
+
+    def _push(self, shard, queue, channel, packed):
+        for insist in (False, False, True):
+            begun = time.monotonic()
+            command = self._push_command(shard, queue, channel, packed, insist)
+            (reply,) = shard.session.call(command)
+            if not self._is_late(shard, reply, time.monotonic() - begun):
+                break
+        if reply == FULL:
+            raise self._full(queue)
+
+    def _push_command(self, shard, queue, channel, packed, insist=False):
+        deadline = shard.now() + self.expiry
+        sealed = self.envelopes.seal_parts(channel, packed, deadline)
+        return shard.push_command(queue, sealed, self.expiry, self.capacity, insist)
+
+    def _is_late(self, shard, reply, round_trip):
+        """Return whether the server did not take a message, but told the time."""
+        if reply <= 0:
+            return False
+        shard.set_clock(reply / 1e6, round_trip)
+        return True
+
+    def _full(self, queue):
+        return ChannelFull(
+            f"{queue!r} holds {self.capacity} unread messages, as many as CAPACITY in "
+            f"CHANNELS[{self.alias!r}] allows. Its consumer is missing or slow."
+        )
+
+    def reply(self, channel, message):
+        check_channel_name(channel)
+        packed, queue = self.pack(clean_message(message)), queue_name(channel)
+        shard = self._shards_for(queue)[0]
+
+        def confirm(reply):
+            try:
+                if isinstance(reply, Exception):
+                    raise reply
+                if reply == FULL:
+                    raise self._full(queue)
+                if self._is_late(shard, reply, 0):
+                    self._push(shard, queue, channel, packed)
+            except (BackendUnavailable, ChannelFull) as exc:
+                logger.warning("A reply on %r was lost: %s", channel, exc)
+
+        command = self._push_command(shard, queue, channel, packed)
+        shard.session.post(command, confirm)
+
+    def pop(self, queues, timeout):
+        deadline = time.monotonic() + timeout
+        inbox = queues[0] if len(queues) == 1 and queues[0].endswith("!") else None
+        while True:
+            left = max(deadline - time.monotonic(), 0)
+            if inbox is not None:
+                entry = self._receiver.fetch_from(self._ranked(inbox)[0], queues, left)
+            else:
+                entry = self._receiver.fetch(queues, left)
+            if entry is None:
+                if time.monotonic() >= deadline:
+                    return None
+            elif (opened := self.open(entry[1], entry[0], entry[2])) is not None:
+                return opened
+
+    # Groups.
+
+    def _group_keys(self, group, inbox):
+        shard = self._ranked(group)[0]
+        return shard, [shard.key("group", group), shard.key("members", group, inbox)]
+
+    def join(self, group, inbox, channels):
+        shard, keys = self._group_keys(group, inbox)
+        lifetime = round(self.expiry * 1000)
+        command = script_command("join", keys, inbox, lifetime, *channels)
+        return shard.session.call(command)[0]
+
+    def renew(self, group, inbox, channels):
+        if not self.join(group, inbox, []):
+            self.join(group, inbox, channels)
+
+    def leave(self, group, inbox, channels):
+        shard, keys = self._group_keys(group, inbox)
+        shard.session.call(script_command("leave", keys, inbox, *channels))
+
+    def inboxes(self, group):
+        shard = self._ranked(group)[0]
+        key = shard.key("group", group)
+        (inboxes,) = shard.session.call(script_command("inboxes", [key]))
+        return [inbox.decode() for inbox in inboxes]
+
+    def members(self, group):
+        inboxes, shard = self.inboxes(group), self._ranked(group)[0]
+        if not inboxes:
+            return {}
+        keys = [shard.key("members", group, inbox) for inbox in inboxes]
+        members = shard.session.call(*(("SMEMBERS", key) for key in keys))
+        return {
+            inbox: [channel.decode() for channel in channels]
+            for inbox, channels in zip(inboxes, members)
+            if channels
+        }
+
+    def push_group(self, group, inboxes, packed):
+        by_shard = {}
+        for inbox in inboxes:
+            by_shard.setdefault(self._ranked(inbox)[0], []).append(inbox)
+        for shard, names in by_shard.items():
+            commands = [
+                self._push_command(shard, name, group_address(name, group), packed)
+                for name in names
+            ]
+            for inbox, reply in zip(names, shard.session.call_each(*commands)):
+                self._note_group_push(group, inbox, packed, reply)
+
+    def _note_group_push(self, group, inbox, packed, reply):
+        try:
+            if isinstance(reply, Exception):
+                raise reply
+            if reply == FULL:
+                raise self._full(inbox)
+            if reply:
+                self.push(group_address(inbox, group), packed)
+        except (BackendUnavailable, ChannelFull) as exc:
+            logger.warning("A message to the group %r was dropped: %s", group, exc)
+
+    # What people look at.
+
+    def queues(self):
+        queues = {}
+        for shard in self.shards:
+            for name in shard.names("queue"):
+                command = script_command("look", [shard.key("queue", name)])
+                ((depth, left),) = shard.session.call(command)
+                if depth:
+                    before = queues.get(name, Queue(0, 0))
+                    oldest = max(self.expiry - left / 1000, before.oldest, 0)
+                    queues[name] = Queue(before.depth + depth, oldest)
+        return queues
+
+    def announce(self, name, info, lifetime):
+        shard = self.shards[0]
+        keys = [shard.key("processes"), shard.key("process", name)]
+        milliseconds = round(lifetime * 1000)
+        text = json.dumps(info)
+        shard.session.call(script_command("announce", keys, name, text, milliseconds))
+
+    def announced(self):
+        shard = self.shards[0]
+        (names,) = shard.session.call(("ZRANGE", shard.key("processes"), 0, -1))
+        names = [name.decode() for name in names]
+        if not names:
+            return {}
+        commands = [("GET", shard.key("process", name)) for name in names]
+        texts = shard.session.call(*commands)
+        return {name: json.loads(text) for name, text in zip(names, texts) if text}
+
+    # The store as a whole.
+
+    def flush(self):
+        for shard in self.shards:
+            if keys := shard.scan():
+                shard.session.call(*(("UNLINK", key) for key in keys))
+
+    def release(self):
+        for shard in self.shards:
+            shard.release()
+
+    def close(self):
+        for shard in self.shards:
+            shard.close()
+
+    def reset(self):
+        """Use no connection of the process that this one is a fork of."""
+        self._process = secrets.token_hex(8)
+        self._receiver = Receiver(self.shards)
+        for shard in self.shards:
+            shard.reset()
+
+
+_backends = weakref.WeakSet()
+
+
+def _reset_after_fork():
+    for backend in _backends:
+        backend.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

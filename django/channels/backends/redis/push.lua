@@ -1,0 +1,38 @@
+-- Append an envelope to a queue.
+--
+-- KEYS: the queue [, the key of the body]
+-- ARGV: the envelope, its deadline (ms), CAPACITY, EXPIRY (ms), "1" to take the
+--       deadline as it is [, the body]
+--
+-- Returns 0, or -1 if the queue is full, or the time (µs) if the deadline is
+-- not EXPIRY from now: then the sender does not know what time it is here.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local deadline = tonumber(ARGV[2])
+local off = deadline - now - tonumber(ARGV[4])
+if ARGV[5] ~= '1' and (off < -20 or off > 2000) then
+    return time[1] * 1000000 + time[2]
+end
+
+-- What has expired goes, a few at a time: each send adds one only.
+local length = redis.call('LLEN', KEYS[1])
+for _ = 1, 10 do
+    local first = length > 0 and redis.call('LRANGE', KEYS[1], 0, 0)[1]
+    local expires = tonumber(string.match(first or '', '^%w+ (%d+)') or 0)
+    if not first or expires >= now then
+        break
+    end
+    redis.call('LPOP', KEYS[1])
+    length = length - 1
+end
+if length >= tonumber(ARGV[3]) then
+    return -1
+end
+
+if KEYS[2] then
+    redis.call('SET', KEYS[2], ARGV[6], 'PX', math.max(deadline - now, 0) + 1000)
+end
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('PEXPIREAT', KEYS[1], deadline + 1000)
+return 0

@@ -1,0 +1,186 @@
+"""How a thread receives from queues that may lie on several shards."""
+
+import selectors
+import threading
+import time
+from collections import deque
+
+from django.channels.backends.redis.sessions import Session
+from django.channels.backends.redis.shards import BLOCK
+from django.channels.exceptions import BackendUnavailable
+
+# Seconds for which a shard that did not answer is left out.
+PAUSE = 1
+
+
+class Receiver:
+    """Takes envelopes from `shards`, for all threads of a process."""
+
+    def __init__(self, shards):
+        self.shards = shards
+        self._local = threading.local()
+
+    @property
+    def _state(self):
+        """The state of the current thread."""
+        try:
+            return self._local.state
+        except AttributeError:
+            state = self._local.state = State()
+            return state
+
+    def fetch_from(self, shard, queues, timeout):
+        """
+        Return (queue, envelope, now) of the next envelope in `queues` of one shard,
+        or None if none comes in `timeout` seconds, or in BLOCK seconds.
+        """
+        shard.prepare()
+        state = self._state
+        commands = shard.pop_commands(state.in_turn(shard, queues), blocking(timeout))
+        entry = shard.popped(shard.session.call(*commands))
+        if entry is not None and len(queues) > 1:
+            state.note(shard, entry[0])
+        return entry
+
+    def fetch(self, queues, timeout):
+        """Do what fetch_from() does, on all shards."""
+        if len(self.shards) == 1:
+            return self.fetch_from(self.shards[0], queues, timeout)
+        state = self._state
+        entry = state.take_early(queues) or self._look(state, queues)
+        if entry is None and timeout > 0:
+            self._wait(state, queues, timeout)
+            entry = state.take_early(queues)
+        return entry
+
+    def _look(self, state, queues):
+        """Take from the first shard that has something."""
+        failed = None
+        for shard in state.usable(self.shards, queues):
+            try:
+                if (entry := self.fetch_from(shard, queues, 0)) is not None:
+                    state.note(shard, entry[0])
+                    return entry
+            except BackendUnavailable as exc:
+                failed = exc
+                state.leave_out(shard)
+        if failed is not None and state.are_left_out(self.shards):
+            raise failed
+
+    def _wait(self, state, queues, timeout):
+        """
+        Wait at all shards at once. What several bring at the same time is kept for
+        the next calls of this thread.
+        """
+        waiting = {}
+        try:
+            for shard in state.usable(self.shards, queues):
+                try:
+                    waiting[shard] = self._start(shard, state, queues, timeout)
+                except BackendUnavailable:
+                    state.leave_out(shard)
+            select([shard.session for shard in waiting], blocking(timeout) + 1)
+            for shard, (client_id, _) in waiting.items():
+                if not select([shard.session], 0):
+                    state.unblock(shard, client_id)
+            for shard, (_, commands) in list(waiting.items()):
+                self._finish(shard, state, commands)
+                del waiting[shard]
+        finally:
+            # If interrupted: replies that nobody reads must not be taken for others.
+            for shard in waiting:
+                shard.session.close()
+
+    def _start(self, shard, state, queues, timeout):
+        session = shard.session
+        client_id = session.client_id
+        commands = shard.pop_commands(state.in_turn(shard, queues), blocking(timeout))
+        session.start(*commands)
+        return client_id, commands
+
+    def _finish(self, shard, state, commands):
+        try:
+            entry = shard.popped(shard.session.finish(*commands))
+        except BackendUnavailable:
+            state.leave_out(shard)
+        else:
+            if entry is not None:
+                state.note(shard, entry[0])
+                state.early.append(entry)
+
+
+class State:
+    """What one thread knows of its queues and shards."""
+
+    def __init__(self):
+        # (shard, queue) -> the turn in which it was served last.
+        self._served = {}
+        self._turn = 0
+        # Entries that came beside the one that was asked for.
+        self.early = deque()
+        # Shard -> when to try it again.
+        self._left_out = {}
+        self._unblocking = {}
+
+    def take_early(self, queues):
+        """Return an entry of `queues` that has come already, or None."""
+        for entry in self.early:
+            if entry[0] in queues:
+                self.early.remove(entry)
+                return entry
+
+    def note(self, shard, queue):
+        """Note that a queue has been served."""
+        if len(self._served) > 1000:
+            self._served.clear()
+        self._turn += 1
+        self._served[shard, queue] = self._turn
+
+    def in_turn(self, shard, queues):
+        """Return `queues` in the order in which it is their turn."""
+        if len(queues) == 1:
+            return queues
+        return sorted(queues, key=lambda queue: self._served.get((shard, queue), 0))
+
+    def usable(self, shards, queues):
+        """Return the shards that answered lately, in their turn for `queues`."""
+        now = time.monotonic()
+        usable = [s for s in shards if self._left_out.get(s, 0) <= now] or shards
+
+        def turn(shard):
+            return max(self._served.get((shard, queue), 0) for queue in queues)
+
+        return sorted(usable, key=turn)
+
+    def leave_out(self, shard):
+        """Do not use a shard for some time, as it does not answer."""
+        self._left_out[shard] = time.monotonic() + PAUSE
+
+    def are_left_out(self, shards):
+        """Return whether none of `shards` answered lately."""
+        return all(self._left_out.get(s, 0) > time.monotonic() for s in shards)
+
+    def unblock(self, shard, client_id):
+        """Let a shard answer a blocking pop of this thread now."""
+        session = self._unblocking.get(shard)
+        if session is None:
+            session = self._unblocking[shard] = Session(shard.server, shard.prefix)
+        try:
+            session.call(("CLIENT", "UNBLOCK", client_id))
+        except BackendUnavailable:
+            # Then it answers when its time is over.
+            pass
+
+
+def blocking(timeout):
+    """Return the seconds for which one pop may block, 0 if it must not wait."""
+    # Less than a millisecond may be taken for 0, which is for ever.
+    return min(max(timeout, 0.001), BLOCK) if timeout > 0 else 0
+
+
+def select(sessions, timeout):
+    """Return whether one of `sessions` can be read from within `timeout` seconds."""
+    with selectors.DefaultSelector() as selector:
+        for session in sessions:
+            selector.register(session, selectors.EVENT_READ)
+        return bool(selector.select(timeout))

@@ -1,0 +1,243 @@
+"""
+The connection of one thread to one server.
+
+A session uses the Connection of redis-py by itself, without its client and
+pool: most of what a round trip costs is their Python code. Nothing is sent
+twice, unless the server has said that it has not done it.
+"""
+
+import hashlib
+import time
+from collections import deque
+from pathlib import Path
+
+from redis import exceptions as redis_exceptions
+
+from django.channels.exceptions import BackendUnavailable, ChannelFull
+
+# Seconds after which a connection that was not used may have been closed by the
+# server.
+IDLE = 0.1
+
+LOST = (redis_exceptions.ConnectionError, redis_exceptions.TimeoutError, OSError)
+
+
+class NotSent(BackendUnavailable):
+    """The store does not answer, and has surely not been given the message."""
+
+
+class Script:
+    """A Lua script in the file `name` of this package."""
+
+    def __init__(self, name):
+        self.source = (Path(__file__).parent / name).read_bytes()
+        self.digest = hashlib.sha1(self.source).hexdigest()
+
+
+SCRIPTS = {
+    name: Script(f"{name}.lua")
+    for name in ("announce", "inboxes", "join", "leave", "look", "pop", "push")
+}
+
+
+def script_command(name, keys, *arguments):
+    """Return the command that runs a script which the server knows."""
+    return ("EVALSHA", SCRIPTS[name].digest, len(keys), *keys, *arguments)
+
+
+def with_source(command):
+    """Return a command of script_command() for a server that does not know it."""
+    if command[0] != "EVALSHA":
+        return command
+    (source,) = [
+        script.source for script in SCRIPTS.values() if script.digest == command[1]
+    ]
+    return ("EVAL", source, *command[2:])
+
+
+def is_elsewhere(reply):
+    """Return whether a reply says that another server has the data now."""
+    if isinstance(reply, redis_exceptions.MovedError):
+        return True
+    # In an error of a script the server's words are in the middle.
+    return isinstance(reply, redis_exceptions.ResponseError) and (
+        "READONLY" in str(reply)
+        or isinstance(reply, redis_exceptions.ReadOnlyError)
+        or str(reply).startswith("UNBLOCKED")
+    )
+
+
+class Session:
+    """Runs commands on the server in `server`, a location, that has `key`."""
+
+    def __init__(self, server, key):
+        self._server = server
+        self._key = key
+        self._connection = None
+        self._client_id = (None, None)
+        self._used = 0
+        # What to call with the outcome of each command that was posted.
+        self._posted = deque()
+
+    def call(self, *commands):
+        """
+        Return the replies to commands, in one round trip.
+
+        Raise ChannelFull if the server is out of memory, and BackendUnavailable
+        if it does not answer, or does not do the commands.
+        """
+        for reply in (replies := self.call_each(*commands)):
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    def call_each(self, *commands):
+        """Do what call() does, with exceptions of a single command among the replies."""
+        self.confirm()
+        replies = self._exchange(commands)
+        if any(map(is_elsewhere, replies)):
+            self.close()
+            replies = self._exchange(commands)
+        return [
+            self._settle(command, reply) if isinstance(reply, Exception) else reply
+            for command, reply in zip(commands, replies)
+        ]
+
+    def post(self, command, confirm):
+        """
+        Send a command without waiting for the reply. `confirm` is called with it,
+        or with an exception, at the next use of the session.
+        """
+        self.confirm()
+        self._send([command])
+        self._posted.append((command, confirm))
+
+    def confirm(self):
+        """Read the replies to what has been posted."""
+        while self._posted:
+            command, confirm = self._posted.popleft()
+            try:
+                reply = self._read()
+                if isinstance(reply, Exception):
+                    reply = self._settle(command, reply)
+            except BackendUnavailable as exc:
+                reply = exc
+            confirm(reply)
+
+    def start(self, *commands):
+        """Send commands, whose replies finish() returns."""
+        self.confirm()
+        self._send(commands)
+
+    def finish(self, *commands):
+        """Return the replies to the commands that were given to start()."""
+        replies = [self._read() for _ in commands]
+        for reply in replies:
+            if isinstance(reply, Exception):
+                if is_elsewhere(reply):
+                    self.close()
+                raise self._unavailable(reply)
+        return replies
+
+    @property
+    def client_id(self):
+        """The number by which the server knows the connection."""
+        connection = self._open()
+        if self._client_id[0] is not connection:
+            self._client_id = (connection, self.call(("CLIENT", "ID"))[0])
+        return self._client_id[1]
+
+    def fileno(self):
+        """Return the file descriptor of the connection, to wait for replies."""
+        return self._connection._sock.fileno()
+
+    def close(self):
+        """Close the connection. The next command opens another."""
+        connection, self._connection = self._connection, None
+        posted, self._posted = self._posted, deque()
+        if connection is not None:
+            connection.disconnect()
+        for _, confirm in posted:
+            confirm(BackendUnavailable("The connection to Redis was lost."))
+
+    def _exchange(self, commands):
+        self._send(commands)
+        return [self._read() for _ in commands]
+
+    def _send(self, commands):
+        connection = self._open()
+        try:
+            packed = connection.pack_commands(commands)
+            connection.send_packed_command(packed, check_health=False)
+        except LOST as exc:
+            self.close()
+            raise self._unavailable(exc) from exc
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self):
+        """Return the next reply, which may be an exception."""
+        try:
+            if self._connection is None:
+                raise redis_exceptions.ConnectionError("The connection was closed.")
+            reply = self._connection.read_response(disable_decoding=True)
+        except redis_exceptions.ResponseError as exc:
+            return exc
+        except LOST as exc:
+            self.close()
+            raise self._unavailable(exc) from exc
+        except BaseException:
+            # In the middle of a reply: what comes next would not be understood.
+            self.close()
+            raise
+        self._used = time.monotonic()
+        return reply
+
+    def _open(self):
+        """Return the connection, opened anew if the server has closed it."""
+        connection = self._connection
+        if connection is not None and time.monotonic() - self._used > IDLE:
+            try:
+                usable = not connection.can_read(0)
+            except LOST:
+                usable = False
+            if not usable:
+                self.close()
+        if self._connection is None:
+            try:
+                self._connection = self._server.connect(self._key)
+            except (redis_exceptions.RedisError, OSError) as exc:
+                raise NotSent(f"Redis cannot be reached: {exc}") from exc
+            self._used = time.monotonic()
+        return self._connection
+
+    def _settle(self, command, error):
+        """Return the reply to a command that was not done, or an exception."""
+        if isinstance(error, redis_exceptions.NoScriptError):
+            (reply,) = self._exchange([with_source(command)])
+            return self._unavailable(reply) if isinstance(reply, Exception) else reply
+        if isinstance(error, redis_exceptions.AskError):
+            return self._follow(command, error)
+        return self._unavailable(error)
+
+    def _follow(self, command, error):
+        """Run a command on the server to which a part of a cluster is moving."""
+        try:
+            other = self._server.open(host=error.host, port=error.port)
+            try:
+                asked = [("ASKING",), with_source(command)]
+                other.send_packed_command(other.pack_commands(asked))
+                return [other.read_response(disable_decoding=True) for _ in asked][1]
+            finally:
+                other.disconnect()
+        except (redis_exceptions.RedisError, OSError) as exc:
+            return self._unavailable(exc)
+
+    def _unavailable(self, error):
+        """Return the error of channels for one of redis-py."""
+        if "OOM " in str(error) or isinstance(error, redis_exceptions.OutOfMemoryError):
+            return ChannelFull(f"Redis is out of memory: {error}")
+        if isinstance(error, redis_exceptions.ResponseError):
+            return NotSent(f"Redis refuses: {error}")
+        return BackendUnavailable(f"Redis does not answer: {error}")

@@ -1,0 +1,159 @@
+"""One server, or one part of a cluster, and what it keeps of the queues."""
+
+import threading
+import time
+import weakref
+
+from django.channels.backends.redis.locations import SOCKET_TIMEOUT
+from django.channels.backends.redis.sessions import Session, script_command
+from django.channels.backends.shared import Clock
+
+# Seconds for which a pop blocks at most: what a connection that nobody answers
+# any more can delay a receiver by.
+BLOCK = SOCKET_TIMEOUT - 1
+
+# Milliseconds to wait for a replica to know what has been popped.
+REPLICATION = 100
+
+# Bytes above which the text of an envelope has a key of its own (proposal,
+# "Potential Issues").
+LARGE = 20 * 1024
+
+
+class Shard:
+    """
+    The queues on `server`, a location, with keys that begin with `prefix`.
+
+    Each thread has a connection of its own.
+    """
+
+    def __init__(self, server, prefix):
+        self.server = server
+        self.prefix = prefix
+        self.name = f"{server.name}/{prefix}"
+        self.clock = Clock()
+        self.has_lmpop = None
+        self.reset()
+
+    def reset(self):
+        """Forget all connections without closing them: a fork must not use them."""
+        self._local = threading.local()
+        self._sessions = weakref.WeakSet()
+
+    @property
+    def session(self):
+        """The session of the current thread."""
+        try:
+            return self._local.session
+        except AttributeError:
+            session = self._local.session = Session(self.server, self.prefix)
+            self._sessions.add(session)
+            return session
+
+    def release(self):
+        """Close the connection of the current thread."""
+        session = self._local.__dict__.pop("session", None)
+        if session is not None:
+            session.close()
+
+    def close(self):
+        """Close the connections of all threads."""
+        for session in list(self._sessions):
+            session.close()
+
+    def key(self, kind, *names):
+        """Return the name of a key."""
+        return f"{self.prefix}{kind}:{':'.join(names)}"
+
+    def now(self):
+        """Return the time (s) by the server's clock."""
+        if not self.clock.is_set():
+            self.read_clock()
+        return self.clock.now()
+
+    def read_clock(self):
+        begun = time.monotonic()
+        ((seconds, micros),) = self.session.call(("TIME",))
+        self.set_clock(int(seconds) + int(micros) / 1e6, time.monotonic() - begun)
+
+    def set_clock(self, now, round_trip):
+        # As a command will find it that is sent now.
+        self.clock.set(now + round_trip)
+
+    def push_command(self, queue, sealed, expiry, capacity, insist=False):
+        """Return the command that appends `sealed`, an envelope, to `queue`."""
+        keys = [self.key("queue", queue)]
+        entry, body = str(sealed), ()
+        if len(entry) > LARGE:
+            keys.append(self.key("body", sealed.id))
+            entry, body = f"{sealed.head} ", (sealed.text,)
+        lifetime = round(expiry * 1000)
+        return script_command(
+            "push", keys, entry, sealed.deadline, capacity, lifetime, int(insist), *body
+        )
+
+    def pop_commands(self, queues, block):
+        """
+        Return the commands that remove the first envelope of the first of `queues`
+        that has one, and wait `block` seconds for it.
+        """
+        keys = [self.key("queue", queue) for queue in queues]
+        if not self.has_lmpop:
+            pop = ("BLPOP", *keys, block) if block else script_command("pop", keys)
+        elif block:
+            pop = ("BLMPOP", block, len(keys), *keys, "LEFT")
+        else:
+            pop = ("LMPOP", len(keys), *keys, "LEFT")
+        if self.server.replicated:
+            # Where another server takes over, it must not have it any more. WAIT
+            # looks at what has been written before the command ahead of it.
+            return (pop, ("TIME",), ("WAIT", 1, REPLICATION))
+        return (pop, ("TIME",))
+
+    def popped(self, replies):
+        """
+        Return (queue, envelope, now) from the replies to pop_commands(), or None if
+        they brought nothing.
+        """
+        entry, (seconds, micros), *_ = replies
+        if entry is None:
+            return None
+        key, entry = entry
+        if isinstance(entry, list):
+            (entry,) = entry
+        now = int(seconds) + int(micros) / 1e6
+        queue = key[len(self.key("queue", "")) :].decode()
+        envelope = entry.decode("ascii", "replace")
+        if envelope.endswith(" "):
+            envelope = self._with_body(envelope)
+        return queue, envelope, now
+
+    def _with_body(self, head):
+        number = head.split(" ", 3)[2]
+        (body,) = self.session.call(("GETDEL", self.key("body", number)))
+        return head + (body or b"").decode("ascii", "replace")
+
+    def prepare(self):
+        """Find out, once, what the server can do."""
+        if self.has_lmpop is None:
+            (reply,) = self.session.call_each(("COMMAND", "INFO", "LMPOP"))
+            self.has_lmpop = isinstance(reply, Exception) or bool(reply and reply[0])
+
+    def names(self, kind):
+        """Return the ends of the names of all keys of a kind."""
+        return [key[len(self.key(kind, "")) :] for key in self.scan(f"{kind}:*")]
+
+    def scan(self, pattern="*"):
+        """Return the names of the keys that begin with the prefix."""
+        cursor, keys = b"0", set()
+        while True:
+            command = ("SCAN", cursor, "MATCH", escape(self.prefix) + pattern)
+            ((cursor, found),) = self.session.call((*command, "COUNT", 1000))
+            keys.update(key.decode() for key in found)
+            if cursor == b"0":
+                return sorted(keys)
+
+
+def escape(text):
+    """Return a pattern that matches just this text."""
+    return "".join(f"\\{char}" if char in "*?[]\\" else char for char in text)
