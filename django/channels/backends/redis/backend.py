@@ -30,7 +30,7 @@ try:
     from django.channels.backends.redis.sessions import NotSent, script_command
     from django.channels.backends.redis.shards import Shard
 except ModuleNotFoundError as exc:
-    if exc.name != "redis":
+    if exc.name.partition(".")[0] != "redis":
         raise
     raise ImproperlyConfigured(
         "The channel backend on Redis needs the package redis: "
@@ -178,19 +178,33 @@ class RedisBackend(SharedBackend):
         shard.session.post(command, confirm)
 
     def pop(self, queues, timeout):
+        return next(iter(self.pop_many(queues, timeout, 1)), None)
+
+    def pop_many(self, queues, timeout, most):
+        """Return a list of what pop() returns, up to `most`."""
         deadline = time.monotonic() + timeout
-        inbox = queues[0] if len(queues) == 1 and queues[0].endswith("!") else None
         while True:
             left = max(deadline - time.monotonic(), 0)
-            if inbox is not None:
-                entry = self._receiver.fetch_from(self._ranked(inbox)[0], queues, left)
-            else:
-                entry = self._receiver.fetch(queues, left)
-            if entry is None:
-                if time.monotonic() >= deadline:
-                    return None
-            elif (opened := self.open(entry[1], entry[0], entry[2])) is not None:
-                return opened
+            entries = self._fetch(queues, left, most)
+            opened = [
+                self.open(envelope, queue, now) for queue, envelope, now in entries
+            ]
+            received = [item for item in opened if item is not None]
+            if received or (not entries and time.monotonic() >= deadline):
+                return received
+
+    def _fetch(self, queues, timeout, most):
+        if len(queues) == 1 and queues[0].endswith("!"):
+            shard = self._ranked(queues[0])[0]
+            return self._receiver.fetch_from(shard, queues, timeout, most)
+        return self._receiver.fetch(queues, timeout, most)
+
+    def receive_many(self, channels, timeout, most):
+        received = [
+            (channel, self._unpack(channel, packed))
+            for channel, packed in self.pop_many(channels, timeout, most)
+        ]
+        return [item for item in received if item[1] is not None]
 
     # Groups.
 

@@ -5,7 +5,6 @@ import threading
 import time
 from collections import deque
 
-from django.channels.backends.redis.sessions import Session
 from django.channels.backends.redis.shards import BLOCK
 from django.channels.exceptions import BackendUnavailable
 
@@ -29,43 +28,45 @@ class Receiver:
             state = self._local.state = State()
             return state
 
-    def fetch_from(self, shard, queues, timeout):
+    def fetch_from(self, shard, queues, timeout, most=1):
         """
-        Return (queue, envelope, now) of the next envelope in `queues` of one shard,
-        or None if none comes in `timeout` seconds, or in BLOCK seconds.
+        Return a list of (queue, envelope, now) of up to `most` envelopes in one of
+        `queues` on one shard. It is empty if none comes in `timeout` seconds, or in
+        BLOCK seconds.
         """
         shard.prepare()
-        state = self._state
-        commands = shard.pop_commands(state.in_turn(shard, queues), blocking(timeout))
-        entry = shard.popped(shard.session.call(*commands))
-        if entry is not None and len(queues) > 1:
-            state.note(shard, entry[0])
-        return entry
+        state, block = self._state, blocking(timeout)
+        commands = shard.pop_commands(state.in_turn(shard, queues), block, most)
+        entries = shard.popped(shard.session.call(*commands))
+        if entries and len(queues) > 1:
+            state.note(shard, entries[0][0])
+        return entries
 
-    def fetch(self, queues, timeout):
+    def fetch(self, queues, timeout, most=1):
         """Do what fetch_from() does, on all shards."""
         if len(self.shards) == 1:
-            return self.fetch_from(self.shards[0], queues, timeout)
+            return self.fetch_from(self.shards[0], queues, timeout, most)
         state = self._state
-        entry = state.take_early(queues) or self._look(state, queues)
-        if entry is None and timeout > 0:
+        entries = state.take_early(queues) or self._look(state, queues, most)
+        if not entries and timeout > 0:
             self._wait(state, queues, timeout)
-            entry = state.take_early(queues)
-        return entry
+            entries = state.take_early(queues)
+        return entries
 
-    def _look(self, state, queues):
+    def _look(self, state, queues, most):
         """Take from the first shard that has something."""
         failed = None
         for shard in state.usable(self.shards, queues):
             try:
-                if (entry := self.fetch_from(shard, queues, 0)) is not None:
-                    state.note(shard, entry[0])
-                    return entry
+                if entries := self.fetch_from(shard, queues, 0, most):
+                    state.note(shard, entries[0][0])
+                    return entries
             except BackendUnavailable as exc:
                 failed = exc
                 state.leave_out(shard)
         if failed is not None and state.are_left_out(self.shards):
             raise failed
+        return []
 
     def _wait(self, state, queues, timeout):
         """
@@ -100,13 +101,13 @@ class Receiver:
 
     def _finish(self, shard, state, commands):
         try:
-            entry = shard.popped(shard.session.finish(*commands))
+            entries = shard.popped(shard.session.finish(*commands))
         except BackendUnavailable:
             state.leave_out(shard)
         else:
-            if entry is not None:
-                state.note(shard, entry[0])
-                state.early.append(entry)
+            state.early.extend(entries)
+            for queue, *_ in entries:
+                state.note(shard, queue)
 
 
 class State:
@@ -123,11 +124,12 @@ class State:
         self._unblocking = {}
 
     def take_early(self, queues):
-        """Return an entry of `queues` that has come already, or None."""
+        """Return a list of one entry of `queues` that has come already, if any."""
         for entry in self.early:
             if entry[0] in queues:
                 self.early.remove(entry)
-                return entry
+                return [entry]
+        return []
 
     def note(self, shard, queue):
         """Note that a queue has been served."""
@@ -164,7 +166,7 @@ class State:
         """Let a shard answer a blocking pop of this thread now."""
         session = self._unblocking.get(shard)
         if session is None:
-            session = self._unblocking[shard] = Session(shard.server, shard.prefix)
+            session = self._unblocking[shard] = shard.open_session()
         try:
             session.call(("CLIENT", "UNBLOCK", client_id))
         except BackendUnavailable:

@@ -15,6 +15,9 @@ BLOCK = SOCKET_TIMEOUT - 1
 # Milliseconds to wait for a replica to know what has been popped.
 REPLICATION = 100
 
+# Seconds after which to ask again whether the server has replicas.
+PREPARED = 5
+
 # Bytes above which the text of an envelope has a key of its own (proposal,
 # "Potential Issues").
 LARGE = 20 * 1024
@@ -33,6 +36,8 @@ class Shard:
         self.name = f"{server.name}/{prefix}"
         self.clock = Clock()
         self.has_lmpop = None
+        self._has_replicas = False
+        self._prepare_at = 0
         self.reset()
 
     def reset(self):
@@ -46,9 +51,14 @@ class Shard:
         try:
             return self._local.session
         except AttributeError:
-            session = self._local.session = Session(self.server, self.prefix)
-            self._sessions.add(session)
+            session = self._local.session = self.open_session()
             return session
+
+    def open_session(self):
+        """Return a session of its own."""
+        session = Session(self.server, self.prefix)
+        self._sessions.add(session)
+        return session
 
     def release(self):
         """Close the connection of the current thread."""
@@ -92,52 +102,59 @@ class Shard:
             "push", keys, entry, sealed.deadline, capacity, lifetime, int(insist), *body
         )
 
-    def pop_commands(self, queues, block):
+    def pop_commands(self, queues, block, most=1):
         """
-        Return the commands that remove the first envelope of the first of `queues`
-        that has one, and wait `block` seconds for it.
+        Return the commands that remove up to `most` envelopes of the first of
+        `queues` that has one, and wait `block` seconds for it.
         """
         keys = [self.key("queue", queue) for queue in queues]
         if not self.has_lmpop:
             pop = ("BLPOP", *keys, block) if block else script_command("pop", keys)
         elif block:
-            pop = ("BLMPOP", block, len(keys), *keys, "LEFT")
+            pop = ("BLMPOP", block, len(keys), *keys, "LEFT", "COUNT", most)
         else:
-            pop = ("LMPOP", len(keys), *keys, "LEFT")
-        if self.server.replicated:
-            # Where another server takes over, it must not have it any more. WAIT
-            # looks at what has been written before the command ahead of it.
+            pop = ("LMPOP", len(keys), *keys, "LEFT", "COUNT", most)
+        if self._has_replicas:
+            # A replica that takes over must not have it any more. WAIT looks at
+            # what has been written before the command ahead of it.
             return (pop, ("TIME",), ("WAIT", 1, REPLICATION))
         return (pop, ("TIME",))
 
     def popped(self, replies):
         """
-        Return (queue, envelope, now) from the replies to pop_commands(), or None if
-        they brought nothing.
+        Return a list of (queue, envelope, now) from the replies to pop_commands().
         """
-        entry, (seconds, micros), *_ = replies
-        if entry is None:
-            return None
-        key, entry = entry
-        if isinstance(entry, list):
-            (entry,) = entry
-        now = int(seconds) + int(micros) / 1e6
+        popped, (seconds, micros), *_ = replies
+        if popped is None:
+            return []
+        key, entries = popped
         queue = key[len(self.key("queue", "")) :].decode()
-        envelope = entry.decode("ascii", "replace")
-        if envelope.endswith(" "):
-            envelope = self._with_body(envelope)
-        return queue, envelope, now
+        now = int(seconds) + int(micros) / 1e6
+        # BLPOP and the script return one envelope, and not in a list.
+        entries = entries if isinstance(entries, list) else [entries]
+        return [(queue, self._complete(entry), now) for entry in entries]
 
-    def _with_body(self, head):
-        number = head.split(" ", 3)[2]
+    def _complete(self, entry):
+        """Return an envelope with its text, which may have a key of its own."""
+        envelope = entry.decode("ascii", "replace")
+        if not envelope.endswith(" "):
+            return envelope
+        number = envelope.split(" ", 3)[2]
         (body,) = self.session.call(("GETDEL", self.key("body", number)))
-        return head + (body or b"").decode("ascii", "replace")
+        return envelope + (body or b"").decode("ascii", "replace")
 
     def prepare(self):
-        """Find out, once, what the server can do."""
+        """Find out, now and then, what the server is."""
+        now = time.monotonic()
+        if now < self._prepare_at:
+            return
         if self.has_lmpop is None:
             (reply,) = self.session.call_each(("COMMAND", "INFO", "LMPOP"))
             self.has_lmpop = isinstance(reply, Exception) or bool(reply and reply[0])
+        if self.server.replicated:
+            ((role, _, replicas, *_),) = self.session.call(("ROLE",))
+            self._has_replicas = role == b"master" and bool(replicas)
+        self._prepare_at = now + PREPARED
 
     def names(self, kind):
         """Return the ends of the names of all keys of a kind."""
