@@ -13,6 +13,7 @@ from django.channels.worker import Worker
 from django.test import SimpleTestCase, override_settings
 
 from .test_wire import LARGE
+from .utils import with_workers
 
 
 class StoreHandler(socketserver.StreamRequestHandler):
@@ -34,6 +35,7 @@ class StoreHandler(socketserver.StreamRequestHandler):
         "default": {"BACKEND": "channels.remote.RemoteBackend", "EXPIRY": PATIENCE}
     },
 )
+@with_workers
 class ForeignServerTests(SimpleTestCase):
     """An interface server that is made from the description of messages alone."""
 

@@ -30,7 +30,7 @@ from django.urls import path, re_path
 
 from .test_bodies import BrokenInput
 from .test_wsgi import Result
-from .utils import MEMORY, wait_until
+from .utils import MEMORY, wait_until, with_workers
 
 CHUNK = 1024
 LARGE = bytes(range(256)) * 400
@@ -520,6 +520,7 @@ class TextWireTests(WireTests, SimpleTestCase):
         "default": {"BACKEND": "channels.remote.RemoteBackend", "EXPIRY": PATIENCE}
     },
 )
+@with_workers
 class RemoteWireTests(WireTests, SimpleTestCase):
     """A worker in a thread of its own, and a backend between the two."""
 

@@ -21,7 +21,7 @@ from django.test import (
 from django.test.client import FakePayload
 
 from . import views
-from .utils import MEMORY, wait_until
+from .utils import MEMORY, wait_until, with_workers
 
 HANDLER_PATH = "channels.test_wsgi.HeaderMiddleware"
 
@@ -449,6 +449,7 @@ class SiteConsumerTests(HandlerTestCase):
         "default": {"BACKEND": "channels.remote.RemoteBackend", "EXPIRY": PATIENCE}
     }
 )
+@with_workers
 class RemoteTests(HandlerTestCase):
     """Requests that a worker answers which is not in the process."""
 
@@ -516,6 +517,7 @@ class RemoteTests(HandlerTestCase):
 @override_settings(
     CHANNELS={"default": {"BACKEND": "channels.remote.RemoteBackend", "CAPACITY": 1}}
 )
+@with_workers
 class TooBusyTests(HandlerTestCase):
     def test_full(self):
         channels["default"].send("django.wsgi.request", {})

@@ -6,11 +6,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import django
 from django.channels.backends.contract import PATIENCE
+from django.channels.background import background
 
 MEMORY = "django.channels.backends.memory.MemoryBackend"
+
+# For tests that have workers of their own beside them.
+with_workers = mock.patch.object(background, "alone", False)
 
 
 def wait_until(condition):
