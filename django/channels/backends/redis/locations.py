@@ -15,7 +15,7 @@ options of redis-py's connections.
 
 from urllib.parse import urlsplit
 
-from redis.connection import Connection, SSLConnection, parse_url
+from redis.connection import Connection, parse_url
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError, RedisError
 
