@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
+from . import servers
 from .venvs import environment
 
 
@@ -16,18 +17,21 @@ class Layer:
     A channel layer to run the tests on: settings and environment variables.
 
     ``wire`` says whether requests and responses cross as text, so that the
-    tests which the docs list as not to hold then are no defects.
+    tests which the docs list as not to hold then are no defects. ``server``
+    names what has to run beside the tests, see servers.py.
     """
 
     name: str
     settings: str = "test_sqlite"
     env: dict = field(default_factory=dict)
     wire: bool = False
+    server: str = ""
 
 
 LAYERS = [
     Layer("memory"),
     Layer("memory with SERIALIZE", settings="serialize_settings", wire=True),
+    Layer("redis", settings="redis_settings", wire=True, server="redis"),
 ]
 
 
@@ -116,16 +120,17 @@ def run_unittest(*command, cwd=None, env=None):
 
 def run_tests(python, tree, labels, layer, parallel):
     """Run upstream's runtests.py in a tree for these labels on a layer."""
-    return run_unittest(
-        python,
-        "runtests.py",
-        f"--settings={layer.settings}",
-        f"--parallel={parallel}",
-        "--noinput",
-        *labels,
-        cwd=tree / "tests",
-        env=environment(PYTHONPATH=str(tree), **layer.env),
-    )
+    with servers.beside(layer, python) as variables:
+        return run_unittest(
+            python,
+            "runtests.py",
+            f"--settings={layer.settings}",
+            f"--parallel={parallel}",
+            "--noinput",
+            *labels,
+            cwd=tree / "tests",
+            env=environment(PYTHONPATH=str(tree), **layer.env, **variables),
+        )
 
 
 def apps(tests):
