@@ -13,6 +13,7 @@ import os
 import threading
 import time
 
+from django.channels.layers import channels
 from django.channels.registry import registry
 from django.channels.worker import Worker
 from django.core.signals import setting_changed
@@ -26,7 +27,7 @@ class WorkerThreads:
     def __init__(self, backend):
         self.backend = backend
         self.version = registry.version
-        self.channels = frozenset(registry.channels(backend.alias))
+        self.channels = frozenset(registry.channels(backend.alias, internal=True))
         self.workers = []
         self.threads = []
         self.stopping = False
@@ -62,7 +63,8 @@ class WorkerThreads:
     def refresh(self):
         """Listen on the channels that have consumers now."""
         self.version = registry.version
-        self.channels = frozenset(registry.channels(self.backend.alias))
+        alias = self.backend.alias
+        self.channels = frozenset(registry.channels(alias, internal=True))
         for worker in self.workers:
             worker.wake()
 
@@ -134,6 +136,11 @@ class Background:
             with self._lock:
                 if self._running.get(backend) is threads:
                     del self._running[backend]
+
+    def close(self):
+        """Stop all threads and close all backends, before their stores go."""
+        self.stop()
+        channels.close_all()
 
     def _warn_without_consumer(self, channel):
         if channel not in self._without_consumer and len(self._without_consumer) < 100:

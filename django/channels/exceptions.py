@@ -9,7 +9,8 @@ The errors of django.channels.
     │   └── InvalidEnvelope         what the store holds is not authentic
     ├── ResponseBroken              a response has ended before its end
     ├── ResponseClosed              nobody takes the rest of a response
-    └── ResponseTimeout             nobody answered a request in time
+    ├── ResponseTimeout             nobody answered a request in time
+    └── Unhealthy                   a health check has found a fault
 
     ImproperlyConfigured
     └── InvalidChannelBackend       a fault in the CHANNELS setting
@@ -55,6 +56,10 @@ class ResponseClosed(ChannelError):
 
 class ResponseTimeout(ChannelError):
     """No message has come on a response channel in the time that it had."""
+
+
+class Unhealthy(ChannelError):
+    """Messages do not get through, or no worker answers."""
 
 
 class InvalidChannelBackend(ImproperlyConfigured):

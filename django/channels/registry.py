@@ -18,8 +18,8 @@ from django.channels.messages import check_channel_name
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
-# The module with the consumers that ship with Django.
-BUILT_IN_CONSUMERS = "django.core.handlers.channel"
+# The modules with the consumers that ship with Django.
+BUILT_IN_CONSUMERS = ("django.core.handlers.channel", "django.channels.health")
 
 
 class Consumer:
@@ -29,6 +29,10 @@ class Consumer:
     # makes responses of all other exceptions.
     converts_exceptions = False
 
+    # True if it belongs to the machinery: each worker runs it, and people are not
+    # told of it.
+    internal = False
+
     def __init__(self, func):
         self.func = func
         self._call = async_to_sync(func) if iscoroutinefunction(func) else func
@@ -36,6 +40,9 @@ class Consumer:
     def __call__(self, channel, message):
         """Run the consumer. Whatever it raises comes through."""
         self._call(**message, channel=channel)
+
+    def prepare(self):
+        """Do what takes time, or may fail, before the first message."""
 
     def __str__(self):
         name = getattr(self.func, "__qualname__", repr(self.func))
@@ -84,30 +91,44 @@ class Registry:
             self._registry[backend, channel] = consumer
         self.version += 1
 
-    def register_built_in(self, consumer, channel):
-        """Register what consumes `channel` of the default backend by default."""
-        self._built_in[DEFAULT_CHANNEL_ALIAS, channel] = consumer
+    def register_built_in(self, consumer, channel, backend=DEFAULT_CHANNEL_ALIAS):
+        """
+        Register what consumes `channel` by default: on all backends if `backend`
+        is None.
+        """
+        self._built_in[backend, channel] = consumer
 
     def get(self, channel, backend=DEFAULT_CHANNEL_ALIAS):
         """Return the Consumer of `channel`, or None."""
         if not self.discovered:
             self.autodiscover()
         key = (backend, channel)
-        return self._registry.get(key) or self._built_in.get(key)
+        return (
+            self._registry.get(key)
+            or self._built_in.get(key)
+            or self._built_in.get((None, channel))
+        )
 
     def built_in(self, channel):
         """Return what consumes `channel` if the site registers no consumer for it."""
         self.autodiscover()
         return self._built_in[DEFAULT_CHANNEL_ALIAS, channel]
 
-    def channels(self, backend=DEFAULT_CHANNEL_ALIAS):
-        """Return the names of all channels of `backend` that have a consumer."""
+    def channels(self, backend=DEFAULT_CHANNEL_ALIAS, internal=False):
+        """
+        Return the names of all channels of `backend` that have a consumer: also
+        those of internal ones if `internal` is true.
+        """
         self.autodiscover()
-        names = {*self._registry, *self._built_in}
-        return sorted(channel for alias, channel in names if alias == backend)
+        aliases = (backend, None)
+        keys = {*self._registry, *self._built_in}
+        names = sorted({channel for alias, channel in keys if alias in aliases})
+        if internal:
+            return names
+        return [name for name in names if not self.get(name, backend).internal]
 
     def count(self, backend=DEFAULT_CHANNEL_ALIAS):
-        """Return the number of consumers of `backend`."""
+        """Return the number of consumers of `backend`, without internal ones."""
         return len({self.get(name, backend) for name in self.channels(backend)})
 
     def autodiscover(self):
@@ -119,7 +140,8 @@ class Registry:
                 return
             self._discovering = True
             try:
-                import_module(BUILT_IN_CONSUMERS)
+                for module in BUILT_IN_CONSUMERS:
+                    import_module(module)
                 if apps.ready:
                     autodiscover_modules("consumers", register_to=self)
                     self.discovered = True

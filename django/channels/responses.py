@@ -99,7 +99,8 @@ def split_message(message, size):
         # Three bytes are four letters of base64.
         key, step = "bytes", size // 3 * 4
     content = message.get(key, "")
-    if len(content) <= step:
+    # What is no text is refused when it is sent.
+    if not isinstance(content, str) or len(content) <= step:
         yield message
         return
     rest = {name: value for name, value in message.items() if name not in PART_KEYS}

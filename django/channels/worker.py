@@ -9,12 +9,23 @@ import logging
 import threading
 import time
 import traceback
+from collections import Counter
 from contextlib import suppress
 
+from django.channels.backoff import Backoff
 from django.channels.exceptions import ChannelError, ChannelFull
 from django.channels.inbox import Inbox, use_thread_inbox
+from django.channels.outages import Outage
 from django.channels.registry import registry
 from django.channels.replies import WORKER_PREFIX
+from django.channels.signals import (
+    consumer_failed,
+    consumer_finished,
+    consumer_started,
+    notify,
+    worker_started,
+    worker_stopped,
+)
 from django.conf import settings
 from django.db import close_old_connections, connections
 
@@ -23,19 +34,44 @@ logger = logging.getLogger("django.channels.worker")
 
 def run_consumer(backend, channel, message):
     """
-    Call the consumer of `channel` with `message`.
+    Call the consumer of `channel` with `message`. Return what became of the
+    message: "handled", "failed" or "no consumer".
 
-    An exception in it is logged, and whoever waits on the response channel of
-    the message is sent a response with the status 500.
+    Whatever the consumer raises is logged, and whoever waits on the response
+    channel of the message is sent a response with the status 500.
     """
     consumer = registry.get(channel, backend.alias)
     if consumer is None:
         logger.error("A message on %r was dropped: it has no consumer.", channel)
-        return
+        return "no consumer"
+    about = {"consumer": consumer, "channel": channel, "message": message}
+    notify(consumer_started, consumer, **about)
+    begun = time.perf_counter()
     try:
         consumer(channel, message)
-    except Exception as exc:
-        report_failure(backend, channel, message, consumer, exc)
+        return "handled"
+    except BaseException as exc:
+        # SystemExit and its like end a consumer, not the worker.
+        if is_interrupt(exc):
+            raise
+        try:
+            report_failure(backend, channel, message, consumer, exc)
+        finally:
+            notify(consumer_failed, consumer, **about, exception=exc)
+        return "failed"
+    finally:
+        if logger.isEnabledFor(logging.DEBUG):
+            seconds = time.perf_counter() - begun
+            logger.debug("%s of %r took %.4f s.", consumer, channel, seconds)
+        notify(consumer_finished, consumer, **about)
+
+
+def is_interrupt(exc):
+    """Return whether a person at the keyboard wants to end this process."""
+    return (
+        isinstance(exc, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
+    )
 
 
 def report_failure(backend, channel, message, consumer, exc):
@@ -67,101 +103,222 @@ def answer_failure(backend, response_channel, exc):
         logger.exception("The answer for the failed consumer could not be sent.")
 
 
+class Allowance:
+    """How many messages some workers may still take together: no limit for None."""
+
+    def __init__(self, messages=None):
+        self._left = None if messages is None else threading.Semaphore(messages)
+
+    @property
+    def is_limited(self):
+        """Whether there is a limit."""
+        return self._left is not None
+
+    def take(self):
+        """Return whether another message may be taken, which then is one less."""
+        return self._left is None or self._left.acquire(blocking=False)
+
+    def give_back(self):
+        """Say that there was no message to take."""
+        if self._left is not None:
+            self._left.release()
+
+
+class Pace:
+    """
+    How many messages to take from the store at a time.
+
+    It is one, unless consumers are so quick that the way to the store takes most
+    of the time. Then it is what they have done in `seconds`, at `most` messages.
+    """
+
+    seconds = 0.00025
+    most = 16
+
+    def __init__(self):
+        self._average = self.seconds
+
+    def note(self, seconds):
+        """Note how long a consumer took. A slow one weighs at once."""
+        if seconds > self._average:
+            self._average = seconds
+        else:
+            self._average += (seconds - self._average) / 8
+
+    def batch(self):
+        """Return the number of messages to take now."""
+        return max(1, min(self.most, int(self.seconds / self._average)))
+
+
 class Worker:
     """
     Runs the consumers of `backend`, a channel backend, one at a time in the
     thread that calls run().
+
+    `serves` is a function that tells by the name of a channel whether to run
+    its consumer, `drain` whether to run those of all messages that have been
+    sent before stop(). `allowance` and `outage` may be shared by the workers of
+    a process.
+
+    `counts` has how many messages became what, see run_consumer(). `current` is
+    the channel whose consumer runs now, and since when by time.monotonic(), or
+    None.
     """
 
     # Seconds after which a worker that waits looks whether it has to stop. It
-    # is woken earlier in its inbox.
-    timeout = 30
+    # is woken earlier in its inbox, unless that message is lost.
+    timeout = 5
 
-    # Seconds to wait before another try after a failure that is no consumer's.
-    pause = 1
-
-    def __init__(self, backend):
+    def __init__(
+        self, backend, serves=None, *, drain=True, allowance=None, outage=None
+    ):
         self.backend = backend
+        self.serves = serves
+        self.drain = drain
+        self.allowance = allowance or Allowance()
+        self.outage = outage or Outage(backend)
+        self.backoff = Backoff()
         self.inbox = Inbox(backend, WORKER_PREFIX)
+        self.pace = Pace()
+        self.counts = Counter()
+        self.current = None
+        # Set by itself, as a signal handler does, it works after the next message.
+        self.stopping = False
         self._control = self.inbox.open()
-        self._stopping = False
+        self._woken = threading.Event()
+        self._ended = False
+        self._ending = threading.Lock()
+        self._queues = None, []
 
     def run(self):
         """
-        Run consumers until stop() has been called, and then until no message
-        is left. Nothing that a consumer raises ends it.
+        Run consumers until stop() has been called or the allowance is used up.
+        Nothing that a consumer raises ends it.
         """
         use_thread_inbox(self.inbox, WORKER_PREFIX)
+        notify(worker_started, self, worker=self)
         try:
-            while not self._stopping:
-                self.try_one(self.timeout)
-            while self.try_one(0):
+            while not self.stopping and self.allowance.take():
+                if not self.try_one(self.timeout):
+                    self.allowance.give_back()
+            while self.stopping and self.drain and self.try_one(0) is not None:
                 pass
         finally:
+            self._end()
+
+    def _end(self):
+        notify(worker_stopped, self, worker=self)
+        with self._ending:
+            self._ended = True
+        self.outage.forget(self)
+        # What woke the worker would stay in the store for EXPIRY.
+        with suppress(Exception):
+            while self.backend.receive([self.inbox.name]) is not None:
+                pass
+        with suppress(Exception):
+            self.backend.release()
+        with suppress(Exception):
             connections.close_all()
 
     def try_one(self, timeout):
-        """Do what run_one() does, and return None if the backend fails."""
+        """
+        Do what run_one() does, whatever fails. Return None, after a while, also if
+        the backend fails.
+        """
         try:
-            return self.run_one(timeout)
-        except Exception:
-            logger.exception("The worker could not receive, and tries again.")
-            if not self._stopping:
-                time.sleep(self.pause)
+            return self.run_one(0 if self in self.outage else timeout)
+        except BaseException as exc:
+            if is_interrupt(exc):
+                raise
+            with suppress(Exception):
+                self.outage.note_failure(self, exc)
+                close_old_connections()
+            if not self.stopping:
+                self._woken.wait(self.backoff.delay())
+                self._woken.clear()
 
     def run_one(self, timeout):
         """
         Wait up to `timeout` seconds for a message and run its consumer. Return
-        True if there was a message.
+        True then, False for a message to the worker, and None if there was none.
+
+        If consumers are quick, take several messages at once.
         """
-        channels = [*registry.channels(self.backend.alias), self.inbox.name]
-        received = self.backend.receive(channels, timeout)
-        if received is None:
-            return False
-        channel, message = received
+        most = 1 if self.allowance.is_limited else self.pace.batch()
+        received = self.backend.receive_many(self._listen_on(), timeout, most)
+        self.outage.note_success(self)
+        self.backoff.reset()
+        if not received:
+            return None
         # What comes in the inbox has woken the worker, or is late.
-        if not channel.startswith(self.inbox.name):
-            try:
-                self.run_message(channel, message)
-            except Exception:
-                # The log or a database connection, as what consumers raise is
-                # dealt with. So it may be the log that cannot be written.
+        own = self.inbox.name
+        messages = [item for item in received if not item[0].startswith(own)]
+        for channel, message in messages:
+            self._run_safely(channel, message)
+        return bool(messages)
+
+    def _run_safely(self, channel, message):
+        try:
+            self.run_message(channel, message)
+        except BaseException as exc:
+            if is_interrupt(exc):
+                raise
+            # The log or a database connection, as what consumers raise is dealt
+            # with. So it may be the log that cannot be written.
+            with suppress(Exception):
                 traceback.print_exc()
-        return True
 
     def run_message(self, channel, message):
         """Run the consumer of a message, with database connections looked after."""
         close_old_connections()
+        outcome = "failed"
+        begun = time.monotonic()
+        self.current = channel, begun
         try:
-            run_consumer(self.backend, channel, message)
-        except Exception:
-            # It has been reported, or the report has failed.
-            raise
-        except BaseException as exc:
-            if (
-                isinstance(exc, KeyboardInterrupt)
-                and threading.current_thread() is threading.main_thread()
-            ):
-                raise
-            # SystemExit and its like end a consumer, not the worker.
-            consumer = registry.get(channel, self.backend.alias)
-            report_failure(self.backend, channel, message, consumer, exc)
+            outcome = run_consumer(self.backend, channel, message)
         finally:
+            self.current = None
+            self.counts[outcome] += 1
             close_old_connections()
+            self.pace.note(time.monotonic() - begun)
+
+    def _listen_on(self):
+        """Return the queues to receive from, which change with the registry."""
+        version, queues = self._queues
+        if version != registry.version or not registry.discovered:
+            version, alias = registry.version, self.backend.alias
+            names = [
+                name
+                for name in registry.channels(alias, internal=True)
+                if self.serves is None
+                or self.serves(name)
+                or registry.get(name, alias).internal
+            ]
+            queues = [*names, self.inbox.name]
+            self._queues = version, queues
+        return queues
 
     def wake(self):
         """
         Let the worker look at the registered consumers again. Any thread may call
-        it.
+        it. Return False if the store did not take the message that wakes it.
         """
-        # If the inbox is full, the worker has other messages to wake it.
-        with suppress(ChannelFull):
-            self.backend.send(self._control, {})
+        self._woken.set()
+        with self._ending:
+            if self._ended or self in self.outage:
+                return True
+            try:
+                self.backend.send(self._control, {})
+            except ChannelFull:
+                pass  # Then the worker has other messages to wake it.
+            except Exception:
+                return False
+        return True
 
     def stop(self):
         """
-        Let run() return when the messages that have been sent are done. Any
-        thread may call it.
+        Let run() return: when the messages that have been sent are done, or with
+        the one in hand. Any thread may call it.
         """
-        self._stopping = True
+        self.stopping = True
         self.wake()

@@ -1,5 +1,6 @@
 import os
 import time
+from unittest import mock
 
 from django.channels.backends.contract import PATIENCE, ChannelBackendTests, run_threads
 from django.channels.exceptions import (
@@ -398,3 +399,18 @@ class ShardingTests(RedisTestCase):
             receive, *[lambda n=n: send(range(n, n + 10)) for n in range(0, 60, 10)]
         )
         self.assertEqual(sorted(received), list(range(60)))
+
+    def test_what_a_thread_does_not_come_to_take_is_put_back(self):
+        backend = self.create_backend()
+        for number, shard in enumerate(backend.shards):
+            with mock.patch.object(backend, "_shards_for", lambda _: [shard]):
+                backend.send("requests", {"text": "x" * 30_000, "number": number})
+        # It finds nothing at first, and then something on each shard.
+        with mock.patch.object(backend._receiver, "_look", lambda *args: []):
+            _, first = backend.receive(["requests"], PATIENCE)
+        self.assertEqual(backend.depths(), {})
+        backend.release()
+        self.assertEqual(backend.depths(), {"requests": 2})
+        rest = [backend.receive(["requests"])[1] for _ in range(2)]
+        numbers = [message["number"] for message in [first, *rest]]
+        self.assertEqual(sorted(numbers), [0, 1, 2])

@@ -8,9 +8,15 @@ it has to pass.
 """
 
 import logging
+import time
+from collections import Counter
 from typing import NamedTuple
 
-from django.channels.exceptions import ChannelFull, InvalidChannelBackend
+from django.channels.exceptions import (
+    ChannelFull,
+    InvalidChannelBackend,
+    InvalidMessage,
+)
 from django.channels.messages import (
     check_channel_name,
     check_queue_name,
@@ -88,6 +94,8 @@ class BaseChannelBackend:
         self._check_keys(
             self.options, self.default_options, f"CHANNELS[{alias!r}]['OPTIONS']"
         )
+        # How many messages this process has taken and dropped, by reason.
+        self.drops = Counter()
         self._check_number("EXPIRY", self.expiry)
         self._check_number("CAPACITY", self.capacity, types=(int,))
 
@@ -119,10 +127,27 @@ class BaseChannelBackend:
             raise TypeError("receive() needs a list of names, not one name.")
         for channel in channels:
             check_queue_name(channel)
-        received = self.pop(channels, timeout)
-        if received is not None:
+        deadline = time.monotonic() + timeout
+        while received := self.pop(channels, max(deadline - time.monotonic(), 0)):
             channel, packed = received
-            return channel, self.unpack(packed)
+            if (message := self._unpack(channel, packed)) is not None:
+                return channel, message
+
+    def receive_many(self, channels, timeout, most):
+        """
+        Take up to `most` messages that one of `channels` has now, or the first that
+        comes within `timeout` seconds. Return a list of (channel, message).
+        """
+        received = self.receive(channels, timeout)
+        return [] if received is None else [received]
+
+    def _unpack(self, channel, packed):
+        try:
+            return self.unpack(packed)
+        except InvalidMessage as exc:
+            logger.error(
+                "What came on %r is no message and was dropped: %s", channel, exc
+            )
 
     def pack(self, message):
         """Return the form in which the store keeps a message."""
@@ -205,7 +230,7 @@ class BaseChannelBackend:
     def announce(self, name, info, lifetime):
         """
         Let announced() show `info`, a dict of JSON values, about the process
-        `name` for `lifetime` seconds.
+        `name` for `lifetime` seconds. With 0 seconds it is taken back.
         """
 
     def announced(self):

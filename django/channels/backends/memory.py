@@ -75,6 +75,8 @@ class MemoryBackend(BaseChannelBackend):
         self._served = {}
         # (group, inbox) -> (expires, member channels). Dicts as ordered sets.
         self._groups = {}
+        # Name of a process -> (expires, what it says of itself).
+        self._announced = {}
         self._turn = 0
         self._next_sweep = 0
 
@@ -156,11 +158,23 @@ class MemoryBackend(BaseChannelBackend):
                 if name == group
             }
 
+    def announce(self, name, info, lifetime):
+        with self._lock:
+            self._announced.pop(name, None)
+            if lifetime > 0:
+                self._announced[name] = (time.monotonic() + lifetime, dict(info))
+
+    def announced(self):
+        with self._lock:
+            self._sweep(time.monotonic())
+            return {name: dict(info) for name, (_, info) in self._announced.items()}
+
     def flush(self):
         with self._lock:
             self._queues.clear()
             self._served.clear()
             self._groups.clear()
+            self._announced.clear()
 
     def _take(self, queues, now):
         """
@@ -201,6 +215,7 @@ class MemoryBackend(BaseChannelBackend):
     def _drop_expired(self, entries, now):
         while entries and entries[0][0] < now:
             entries.popleft()
+            self.drops["expired"] += 1
 
     def _sweep(self, now):
         """Drop what has expired in queues that nobody receives from, and members."""
@@ -208,9 +223,10 @@ class MemoryBackend(BaseChannelBackend):
             self._drop_expired(entries, now)
             if not entries:
                 self._remove_queue(queue)
-        for key, (expires, _) in list(self._groups.items()):
-            if expires < now:
-                del self._groups[key]
+        for kept in (self._groups, self._announced):
+            for key, (expires, _) in list(kept.items()):
+                if expires < now:
+                    del kept[key]
         self._next_sweep = now + self.expiry
 
 

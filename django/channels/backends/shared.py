@@ -46,9 +46,14 @@ class SharedBackend(BaseChannelBackend):
         logging why, if it is not authentic, and None if it is past its deadline.
         """
         try:
-            return self.envelopes.open(envelope, queue, now)
+            opened = self.envelopes.open(envelope, queue, now)
         except InvalidEnvelope as exc:
+            self.drops["refused"] += 1
             security_logger.warning("%s", exc)
+            return None
+        if opened is None:
+            self.drops["expired"] += 1
+        return opened
 
     def cross(self, message):
         """Send `message` through the store and return what is received."""

@@ -102,6 +102,9 @@ class RequestConsumer(Consumer):
     def handler(self):
         return ChannelHandler()
 
+    def prepare(self):
+        self.handler
+
     def __call__(self, channel, message):
         if not hasattr(message, "handler"):
             self.handle_message(**message)

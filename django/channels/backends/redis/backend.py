@@ -306,6 +306,7 @@ class RedisBackend(SharedBackend):
                 shard.session.call(*(("UNLINK", key) for key in keys))
 
     def release(self):
+        self._receiver.release()
         for shard in self.shards:
             shard.release()
 

@@ -4,7 +4,9 @@ import selectors
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 
+from django.channels.backends.redis.sessions import script_command
 from django.channels.backends.redis.shards import BLOCK
 from django.channels.exceptions import BackendUnavailable
 
@@ -52,6 +54,18 @@ class Receiver:
             self._wait(state, queues, timeout)
             entries = state.take_early(queues)
         return entries
+
+    def release(self):
+        """Put back what has come and was not asked for by the current thread."""
+        state = self._state
+        while state.early:
+            shard, (queue, envelope, _) = state.early.pop()
+            with suppress(BackendUnavailable):
+                command = script_command(
+                    "restore", [shard.key("queue", queue)], envelope
+                )
+                shard.session.call(command)
+        state.close()
 
     def _look(self, state, queues, most):
         """Take from the first shard that has something."""
@@ -105,9 +119,9 @@ class Receiver:
         except BackendUnavailable:
             state.leave_out(shard)
         else:
-            state.early.extend(entries)
-            for queue, *_ in entries:
-                state.note(shard, queue)
+            for entry in entries:
+                state.early.append((shard, entry))
+                state.note(shard, entry[0])
 
 
 class State:
@@ -117,7 +131,7 @@ class State:
         # (shard, queue) -> the turn in which it was served last.
         self._served = {}
         self._turn = 0
-        # Entries that came beside the one that was asked for.
+        # (shard, entry) of those that came beside the one that was asked for.
         self.early = deque()
         # Shard -> when to try it again.
         self._left_out = {}
@@ -125,10 +139,10 @@ class State:
 
     def take_early(self, queues):
         """Return a list of one entry of `queues` that has come already, if any."""
-        for entry in self.early:
-            if entry[0] in queues:
-                self.early.remove(entry)
-                return [entry]
+        for item in self.early:
+            if item[1][0] in queues:
+                self.early.remove(item)
+                return [item[1]]
         return []
 
     def note(self, shard, queue):
@@ -161,6 +175,11 @@ class State:
     def are_left_out(self, shards):
         """Return whether none of `shards` answered lately."""
         return all(self._left_out.get(s, 0) > time.monotonic() for s in shards)
+
+    def close(self):
+        """Close the connections of the current thread that unblock others."""
+        for session in self._unblocking.values():
+            session.close()
 
     def unblock(self, shard, client_id):
         """Let a shard answer a blocking pop of this thread now."""

@@ -36,7 +36,16 @@ class Script:
 
 SCRIPTS = {
     name: Script(f"{name}.lua")
-    for name in ("announce", "inboxes", "join", "leave", "look", "pop", "push")
+    for name in (
+        "announce",
+        "inboxes",
+        "join",
+        "leave",
+        "look",
+        "pop",
+        "push",
+        "restore",
+    )
 }
 
 
@@ -92,7 +101,7 @@ class Session:
         return replies
 
     def call_each(self, *commands):
-        """Do what call() does, with exceptions of a single command among the replies."""
+        """Do what call() does, with the exception of a command as its reply."""
         self.confirm()
         replies = self._exchange(commands)
         if any(map(is_elsewhere, replies)):
