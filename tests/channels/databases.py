@@ -25,6 +25,7 @@ import time
 from contextlib import contextmanager, suppress
 from glob import glob
 from importlib.util import find_spec
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from django.channels.backends.contract import PATIENCE
@@ -82,7 +83,11 @@ class Server:
             account = self._find_account()
             self.start_options |= account
             shutil.chown(self.folder, **account)
-        servers.setdefault(os.getpid(), {})[type(self)] = self
+        if os.getpid() not in servers:
+            servers[os.getpid()] = {}
+            # A process of multiprocessing does not come to what atexit has.
+            Finalize(None, end_servers, exitpriority=10)
+        servers[os.getpid()][type(self)] = self
         self.make()
 
     def _find_account(self):

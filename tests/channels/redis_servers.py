@@ -28,6 +28,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from importlib.util import find_spec
+from multiprocessing.util import Finalize
 from pathlib import Path
 from unittest import SkipTest
 from urllib.parse import quote
@@ -139,7 +140,7 @@ class RedisServer:
         self.user, self.password = user, password
         self.process = self.guard = self._client = None
         self.folder = Path(tempfile.mkdtemp(prefix="redis-"))
-        servers.setdefault(os.getpid(), []).append(self)
+        remember(self)
         self.own_password = "own" if user else password
         if self.own_password:
             self.options += ["--requirepass", self.own_password]
@@ -287,6 +288,15 @@ def shared_redis(**arguments):
     if key not in shared:
         shared[key] = RedisServer(**arguments)
     return shared[key] if shared[key].is_running() else shared[key].start()
+
+
+def remember(server):
+    """Let a server end with this process, which may be one of a pool's."""
+    if os.getpid() not in servers:
+        servers[os.getpid()] = []
+        # A process of multiprocessing does not come to what atexit has.
+        Finalize(None, end_servers, exitpriority=10)
+    servers[os.getpid()].append(server)
 
 
 @atexit.register

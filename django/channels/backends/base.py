@@ -13,6 +13,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from django.channels.exceptions import (
+    ChannelError,
     ChannelFull,
     InvalidChannelBackend,
     InvalidMessage,
@@ -162,6 +163,20 @@ class BaseChannelBackend:
         raise NotImplementedError(
             "Subclasses of BaseChannelBackend must implement push()."
         )
+
+    def push_many(self, messages):
+        """
+        Push the (channel, packed) in `messages`. Return a list of what became of
+        each: None, or the ChannelError.
+        """
+        outcomes = []
+        for channel, packed in messages:
+            try:
+                self.push(channel, packed)
+                outcomes.append(None)
+            except ChannelError as exc:
+                outcomes.append(exc)
+        return outcomes
 
     def pop(self, queues, timeout):
         """

@@ -227,6 +227,31 @@ class StoreTests:
         self.assertGreater(queues["one"].oldest, 0.15)
         self.assertGreater(queues["one"].oldest, queues["inbox!"].oldest)
 
+    def test_pushes_many_and_tells_what_became_of_each(self):
+        backend = self.create_backend(CAPACITY=2)
+        names = ["one", "inbox!1", "one", "one", "inbox!2"]
+        packed = [backend.pack({"number": number}) for number in range(5)]
+        outcomes = backend.push_many(list(zip(names, packed)))
+        self.assertIsInstance(outcomes[3], ChannelFull)
+        self.assertEqual(outcomes[:3] + outcomes[4:], [None] * 4)
+        self.assertEqual(
+            receive_all(backend, ["one"]), [("one", {"number": n}) for n in (0, 2)]
+        )
+        self.assertEqual(
+            receive_all(backend, ["inbox!"]),
+            [("inbox!1", {"number": 1}), ("inbox!2", {"number": 4})],
+        )
+
+    def test_receives_many_of_one_channel(self):
+        backend = self.create_backend()
+        for number in range(5):
+            backend.send("one", {"number": number})
+        received = []
+        while batch := backend.receive_many(["one", "two"], 0, 3):
+            self.assertLessEqual(len(batch), 3)
+            received += batch
+        self.assertEqual(received, [("one", {"number": n}) for n in range(5)])
+
     def test_a_reply_is_sent(self):
         backend = self.create_backend()
         backend.reply("inbox!1", {"number": 1})

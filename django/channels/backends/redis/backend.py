@@ -140,6 +140,44 @@ class RedisBackend(SharedBackend):
         if reply == FULL:
             raise self._full(queue)
 
+    def push_many(self, messages):
+        outcomes, by_shard = [None] * len(messages), {}
+        for index, (channel, _) in enumerate(messages):
+            shard = self._shards_for(queue_name(channel))[0]
+            by_shard.setdefault(shard, []).append(index)
+        for shard, indexes in by_shard.items():
+            batch = [messages[index] for index in indexes]
+            for index, outcome in zip(indexes, self._push_batch(shard, batch)):
+                outcomes[index] = outcome
+        return outcomes
+
+    def _push_batch(self, shard, messages):
+        """Push messages to one shard in one round trip. Return what became of each."""
+        try:
+            commands = [
+                self._push_command(shard, queue_name(channel), channel, packed)
+                for channel, packed in messages
+            ]
+            replies = shard.session.call_each(*commands)
+        except BackendUnavailable as exc:
+            return [exc] * len(messages)
+        return [
+            self._outcome(shard, channel, packed, reply)
+            for (channel, packed), reply in zip(messages, replies)
+        ]
+
+    def _outcome(self, shard, channel, packed, reply):
+        if isinstance(reply, Exception):
+            return reply
+        if reply == FULL:
+            return self._full(queue_name(channel))
+        if reply:
+            # The clock was off: once more, by itself.
+            try:
+                self.push(channel, packed)
+            except (BackendUnavailable, ChannelFull) as exc:
+                return exc
+
     def _push_command(self, shard, queue, channel, packed, insist=False):
         deadline = shard.now() + self.expiry
         sealed = self.envelopes.seal_parts(channel, packed, deadline)

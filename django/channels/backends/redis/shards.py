@@ -30,6 +30,8 @@ class Shard:
     Each thread has a connection of its own.
     """
 
+    local_class = threading.local
+
     def __init__(self, server, prefix):
         self.server = server
         self.prefix = prefix
@@ -42,7 +44,7 @@ class Shard:
 
     def reset(self):
         """Forget all connections without closing them: a fork must not use them."""
-        self._local = threading.local()
+        self._local = self.local_class()
         self._sessions = weakref.WeakSet()
 
     @property
