@@ -33,8 +33,10 @@ class Consumer:
     # told of it.
     internal = False
 
-    def __init__(self, func):
+    def __init__(self, func, ordered=True):
         self.func = func
+        # Whether a socket's next message waits until this consumer is done.
+        self.ordered = ordered
         self._call = async_to_sync(func) if iscoroutinefunction(func) else func
 
     def __call__(self, channel, message):
@@ -166,15 +168,17 @@ class Registry:
 registry = Registry()
 
 
-def consumer(*channels, backend=DEFAULT_CHANNEL_ALIAS):
+def consumer(*channels, backend=DEFAULT_CHANNEL_ALIAS, ordered=True):
     """
     Register the decorated function as the consumer of one or more channels
     (proposal, "Serving Requests").
 
     It is called for each message, with the keys of the message as keyword
     arguments and with `channel`, the name of the channel. `backend` is the
-    alias in the CHANNELS setting. Raise ImproperlyConfigured if a channel has
-    a consumer already.
+    alias in the CHANNELS setting. Messages of one WebSocket come one after the
+    other, each when the consumer is done with the last; with `ordered` False they
+    may overtake each other. Raise ImproperlyConfigured if a channel has a consumer
+    already.
     """
     if not channels or not all(isinstance(channel, str) for channel in channels):
         raise ImproperlyConfigured(
@@ -182,7 +186,7 @@ def consumer(*channels, backend=DEFAULT_CHANNEL_ALIAS):
         )
 
     def register(func):
-        registry.register(Consumer(func), channels, backend)
+        registry.register(Consumer(func, ordered), channels, backend)
         return func
 
     return register

@@ -269,7 +269,11 @@ class Worker:
                 traceback.print_exc()
 
     def run_message(self, channel, message):
-        """Run the consumer of a message, with database connections looked after."""
+        """
+        Run the consumer of a message, with database connections looked after, and
+        tell who waits for it to be done.
+        """
+        number = message.pop("acknowledge", None)
         close_old_connections()
         outcome = "failed"
         begun = time.monotonic()
@@ -281,6 +285,15 @@ class Worker:
             self.counts[outcome] += 1
             close_old_connections()
             self.pace.note(time.monotonic() - begun)
+            if number is not None:
+                self._acknowledge(message, number)
+
+    def _acknowledge(self, message, number):
+        try:
+            channel = message.get("send_channel", "")
+            self.backend.reply(channel, {"acknowledged": number})
+        except ChannelError as exc:
+            logger.warning("A message could not be acknowledged: %s", exc)
 
     def _listen_on(self):
         """Return the queues to receive from, which change with the registry."""

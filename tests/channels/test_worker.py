@@ -540,6 +540,57 @@ class SignalTests(SimpleTestCase):
         )
 
 
+class AcknowledgementTests(SimpleTestCase):
+    """Of messages whose sender waits until the consumer is done with them."""
+
+    def setUp(self):
+        self.enterContext(registry.isolate())
+        self.backend = MemoryBackend("default", {"OPTIONS": {"THREADS": 0}})
+        self.seen = []
+
+    def run_message(self, **message):
+        message = {"send_channel": "socket!1", "acknowledge": 7} | message
+        self.backend.send("test.messages", message)
+        Worker(self.backend).run_one(0)
+        return self.backend.receive(["socket!"])
+
+    def test_comes_when_the_consumer_is_done(self):
+        @consumer("test.messages")
+        def consume(**message):
+            self.seen.append((message, self.backend.depths()))
+
+        self.assertEqual(self.run_message(), ("socket!1", {"acknowledged": 7}))
+        seen = {"send_channel": "socket!1", "channel": "test.messages"}
+        self.assertEqual(self.seen, [(seen, {})])
+
+    def test_comes_after_what_the_consumer_sends(self):
+        @consumer("test.messages")
+        def consume(send_channel, **message):
+            self.backend.send(send_channel, {"content": "first"})
+
+        self.assertEqual(self.run_message(), ("socket!1", {"content": "first"}))
+        received = self.backend.receive(["socket!"])
+        self.assertEqual(received, ("socket!1", {"acknowledged": 7}))
+
+    def test_comes_also_if_the_consumer_fails(self):
+        @consumer("test.messages")
+        def consume(**message):
+            raise SystemExit
+
+        with self.assertLogs(LOGGER, "ERROR"):
+            received = self.run_message()
+        self.assertEqual(received, ("socket!1", {"acknowledged": 7}))
+
+    def test_cannot_be_sent_to_what_is_no_channel(self):
+        @consumer("test.messages")
+        def consume(**message):
+            self.seen.append(message)
+
+        with self.assertLogs(LOGGER, "WARNING"):
+            self.assertIsNone(self.run_message(send_channel=7))
+        self.assertEqual(len(self.seen), 1)
+
+
 class PaceTests(SimpleTestCase):
     def test_takes_one_message_until_it_knows_better(self):
         self.assertEqual(Pace().batch(), 1)
