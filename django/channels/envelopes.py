@@ -24,6 +24,7 @@ import hmac
 import itertools
 import os
 import secrets
+import threading
 import time
 from functools import lru_cache
 from typing import NamedTuple
@@ -82,7 +83,7 @@ class Envelopes:
         try:
             version, deadline, number, channel, signature, text = envelope.split(" ", 5)
             expires = int(deadline) / 1000
-        except ValueError as exc:
+        except (ValueError, OverflowError) as exc:
             raise InvalidEnvelope(
                 f"Something in {queue!r} is not an envelope and was dropped."
             ) from exc
@@ -156,15 +157,15 @@ class Seen:
 
     def add(self, number):
         """Return whether the id had not been seen, and remember it."""
-        now = time.monotonic()
-        if now >= self._next_turn or len(self._recent) >= self.most:
-            self._older, self._recent = self._recent, set()
-            self._next_turn = now + self.lifetime
-        number = hash(number)
-        if number in self._recent or number in self._older:
-            return False
-        self._recent.add(number)
-        return True
+        now, number = time.monotonic(), hash(number)
+        with _lock:
+            if now >= self._next_turn or len(self._recent) >= self.most:
+                self._older, self._recent = self._recent, set()
+                self._next_turn = now + self.lifetime
+            if number in self._recent or number in self._older:
+                return False
+            self._recent.add(number)
+            return True
 
 
 class Ids:
@@ -182,9 +183,18 @@ class Ids:
 
 
 _ids = Ids()
-# A fork would go on with the numbers of its parent.
+_lock = threading.Lock()
+
+
+def _reset_after_fork():
+    # A fork would go on with the numbers of its parent, and wait for its threads.
+    global _lock
+    _ids.reset()
+    _lock = threading.Lock()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_ids.reset)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def sign(head, text, secret):

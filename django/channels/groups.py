@@ -9,7 +9,9 @@ group is one message to each interface process, and what a process held is
 gone with it.
 """
 
-from django.channels.exceptions import InvalidChannelName
+from contextlib import suppress
+
+from django.channels.exceptions import ChannelError, InvalidChannelName
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.channels.messages import check_channel_name, check_group_name, queue_name
 
@@ -35,13 +37,24 @@ class Group:
 
         Raise InvalidChannelName if it is no client's channel.
         """
-        self._tell(channel, "join")
-        channels[self.backend].join(self.name, queue_name(channel), [channel])
+        self._check_member(channel)
+        backend, inbox = channels[self.backend], queue_name(channel)
+        # The store first: if the channel is closed already, its owner takes it out
+        # of there when it is told.
+        backend.join(self.name, inbox, [channel])
+        try:
+            backend.send(channel, {"join": self.name})
+        except ChannelError:
+            with suppress(ChannelError):
+                backend.leave(self.name, inbox, [channel])
+            raise
 
     def remove(self, channel):
         """Make `channel` a member no longer, if it is one."""
-        channels[self.backend].leave(self.name, queue_name(channel), [channel])
-        self._tell(channel, "leave")
+        self._check_member(channel)
+        backend = channels[self.backend]
+        backend.leave(self.name, queue_name(channel), [channel])
+        backend.send(channel, {"leave": self.name})
 
     def send(self, message):
         """
@@ -63,7 +76,7 @@ class Group:
         members = channels[self.backend].members(self.name)
         return [channel for names in members.values() for channel in names]
 
-    def _tell(self, channel, verb):
+    def _check_member(self, channel):
         check_channel_name(channel)
         if "!" not in channel:
             raise InvalidChannelName(
@@ -71,7 +84,6 @@ class Group:
                 "the channels of clients, which come with messages as "
                 "'response_channel' or 'send_channel'."
             )
-        channels[self.backend].send(channel, {verb: self.name})
 
     def __eq__(self, other):
         if not isinstance(other, Group):

@@ -3,7 +3,7 @@
 import time
 from contextlib import suppress
 
-from django.channels.exceptions import BackendUnavailable
+from django.channels.exceptions import ChannelError
 
 
 class Memberships:
@@ -24,6 +24,8 @@ class Memberships:
         self.interval = backend.expiry / 3
         # Group -> member channels. Dicts as ordered sets.
         self._groups = {}
+        # (group, channel) of open channels that the store has been told have left.
+        self._left = set()
         self._due = float("inf")
 
     def note(self, channel, message, is_open):
@@ -39,8 +41,15 @@ class Memberships:
         if verb == "join" and is_open:
             self._groups.setdefault(group, {})[channel] = None
             self._due = min(self._due, time.monotonic() + self.interval)
+            if (group, channel) in self._left:
+                # The store may have been told so after it was told of this join.
+                self._left.remove((group, channel))
+                with suppress(ChannelError):
+                    self.backend.join(group, self.inbox, [channel])
         else:
             self._leave(group, channel)
+            if is_open:
+                self._left.add((group, channel))
         return True
 
     def members(self, group):
@@ -53,6 +62,7 @@ class Memberships:
             name for name, members in self._groups.items() if channel in members
         ]:
             self._leave(group, channel)
+        self._left = {item for item in self._left if item[1] != channel}
 
     def receive(self, timeout):
         """
@@ -68,9 +78,11 @@ class Memberships:
         return self.backend.receive([self.inbox], timeout)
 
     def renew(self):
-        """Tell the store that all members are still there."""
+        """Tell the store that all members are still there, if it answers."""
         for group, members in self._groups.items():
-            self.backend.renew(group, self.inbox, list(members))
+            # What the messages come from may answer all the same.
+            with suppress(ChannelError):
+                self.backend.renew(group, self.inbox, list(members))
 
     def _leave(self, group, channel):
         members = self._groups.get(group, {})
@@ -79,5 +91,5 @@ class Memberships:
             self._groups.pop(group, None)
         # Whatever the store has been told in the meantime. If it does not answer,
         # it forgets the member by itself.
-        with suppress(BackendUnavailable):
+        with suppress(ChannelError):
             self.backend.leave(group, self.inbox, [channel])

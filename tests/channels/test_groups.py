@@ -4,6 +4,7 @@ from unittest import mock
 from django.channels import Channel, Group, channels
 from django.channels.exceptions import (
     BackendUnavailable,
+    ChannelFull,
     InvalidChannelName,
     InvalidMessage,
 )
@@ -50,6 +51,15 @@ class GroupTests(SimpleTestCase):
             self.assertEqual(self.inbox.receive(name, 0), {"content": "hello"})
             self.assertIsNone(self.inbox.receive(name, 0))
 
+    def test_each_inbox_hears_a_copy(self):
+        group, other = Group("chat"), Inbox(self.backend, "test.client")
+        channel = other.open()
+        group.add(self.channel)
+        group.add(channel)
+        group.send({"lines": [1]})
+        self.inbox.receive(self.channel, 0)["lines"].append(2)
+        self.assertEqual(other.receive(channel, 0), {"lines": [1]})
+
     def test_members_may_be_changed_while_they_are_iterated(self):
         group, other = Group("chat"), self.inbox.open()
         group.add(self.channel)
@@ -82,6 +92,51 @@ class GroupTests(SimpleTestCase):
         group.add(self.channel)
         self.assertIsNone(self.inbox.receive(other, 0))
         self.assertEqual(list(group), [])
+
+    def test_a_channel_that_closes_meanwhile_does_not_stay(self):
+        group, other = Group("chat"), self.inbox.open()
+        group.add(other)
+        self.assertIsNone(self.inbox.receive(other, 0))
+        join = self.backend.join
+
+        def close_first(*args):
+            self.assertIsNone(self.inbox.receive(other, 0))
+            self.inbox.close(self.channel)
+            join(*args)
+
+        with mock.patch.object(self.backend, "join", close_first):
+            group.add(self.channel)
+        self.assertIsNone(self.inbox.receive(other, 0))
+        self.assertEqual(list(group), [other])
+
+    def test_who_leaves_and_joins_again_hears_what_is_sent(self):
+        group = Group("chat")
+        group.add(self.channel)
+        group.remove(self.channel)
+        group.add(self.channel)
+        self.assertIsNone(self.inbox.receive(self.channel, 0))
+        self.assertEqual(list(group), [self.channel])
+        group.send({"content": "hello"})
+        self.assertEqual(self.inbox.receive(self.channel, 0), {"content": "hello"})
+
+    def test_who_cannot_be_told_is_no_member(self):
+        group = Group("chat")
+        with (
+            mock.patch.object(self.backend, "send", side_effect=ChannelFull),
+            self.assertRaises(ChannelFull),
+        ):
+            group.add(self.channel)
+        self.assertEqual(list(group), [])
+
+    def test_waiting_does_not_need_a_store_that_takes_members(self):
+        group = Group("chat")
+        group.add(self.channel)
+        self.assertIsNone(self.inbox.receive(self.channel, 0))
+        self.inbox.memberships._due = 0
+        self.backend.send(self.channel, {"content": "hello"})
+        with mock.patch.object(self.backend, "join", side_effect=ChannelFull):
+            received = self.inbox.receive(self.channel, 0)
+        self.assertEqual(received, {"content": "hello"})
 
     @override_settings(CHANNELS={"default": {"BACKEND": MEMORY, "EXPIRY": 0.3}})
     def test_a_waiting_client_stays_longer_than_expiry(self):

@@ -1,5 +1,8 @@
 import os
+import sys
+import threading
 import time
+from contextlib import suppress
 from unittest import mock
 
 from django.channels.backends.contract import PATIENCE, ChannelBackendTests, run_threads
@@ -7,10 +10,18 @@ from django.channels.exceptions import (
     BackendUnavailable,
     InvalidChannelBackend,
 )
+from django.channels.inbox import Inbox
 from django.test import SimpleTestCase
 
 from .redis_servers import Cluster, RedisServer, Sentinels, shared_redis
 from .utils import run_in_fork, run_script
+
+try:
+    from redis.exceptions import ResponseError
+
+    from django.channels.backends.redis.sessions import NotSent
+except ImportError:
+    NotSent = ResponseError = None
 
 BACKEND = "django.channels.backends.redis.RedisBackend"
 
@@ -60,6 +71,24 @@ class OldServerTests(RedisTestCase, ChannelBackendTests):
     def start_servers(cls):
         return shared_redis(old=True).url
 
+    def test_a_millisecond_is_not_for_ever(self):
+        backend = self.create_backend()
+        begun = time.monotonic()
+        for timeout in (0.0001, 0.001, 0.0015):
+            self.assertIsNone(backend.receive(["one"], timeout))
+        self.assertLess(time.monotonic() - begun, 1)
+
+    def test_a_server_that_does_not_tell_its_commands(self):
+        backend = self.create_backend()
+        (shard,) = backend.shards
+        busy = mock.patch.object(
+            shard.session, "call_each", lambda *commands: [BackendUnavailable()]
+        )
+        with busy:
+            shard.prepare()
+        backend.send("one", {"number": 1})
+        self.assertEqual(backend.receive(["one"], 1), ("one", {"number": 1}))
+
 
 class UnixSocketTests(RedisTestCase, ChannelBackendTests):
     @classmethod
@@ -80,12 +109,17 @@ class SentinelTests(RedisTestCase, ChannelBackendTests):
         hosts = ",".join(f"{host}:{port}" for host, port in sentinels.addresses)
         return f"redis+sentinel://{hosts}/{sentinels.name}"
 
+    def test_decoding_connections(self):
+        backend = self.create_backend(LOCATION=f"{self.location}?decode_responses=true")
+        backend.send("one", {"number": 1})
+        self.assertEqual(backend.receive(["one"], 1), ("one", {"number": 1}))
+
 
 class ClusterTests(RedisTestCase, ChannelBackendTests):
     @classmethod
     def start_servers(cls):
-        cluster = cls.use(Cluster())
-        hosts = ",".join(f"{host}:{port}" for host, port in cluster.addresses)
+        cls.cluster = cls.use(Cluster())
+        hosts = ",".join(f"{host}:{port}" for host, port in cls.cluster.addresses)
         return f"redis+cluster://{hosts}"
 
     def test_spreads_inboxes_over_the_cluster(self):
@@ -95,6 +129,19 @@ class ClusterTests(RedisTestCase, ChannelBackendTests):
         found = [len(shard.names("queue")) for shard in backend.shards]
         self.assertEqual(sum(found), 50)
         self.assertNotIn(0, found)
+
+    def test_a_cluster_that_does_not_tell_its_hosts(self):
+        setting = "cluster-preferred-endpoint-type"
+        clients = [node.client() for node in self.cluster.nodes]
+        if not clients[0].config_get(setting):
+            self.skipTest("This server always tells its host.")
+        for client in clients:
+            client.config_set(setting, "unknown-endpoint")
+            self.addCleanup(client.config_set, setting, "ip")
+        backend = self.create_backend()
+        for number in range(10):
+            backend.send(f"inbox{number}!1", {})
+        self.assertEqual(len(backend.depths()), 10)
 
 
 class AccessTests(RedisTestCase):
@@ -196,11 +243,31 @@ class StoreTests(RedisTestCase):
         with self.assertLogs("django.channels.security", "WARNING"):
             self.assertEqual(backend.receive(["large"]), ("large", {"number": 2}))
 
+    def test_a_body_that_cannot_be_had_takes_no_other_message_with_it(self):
+        backend = self.create_backend()
+        backend.send("one", {"text": "x" * 30_000})
+        backend.send("one", {"number": 2})
+        client = shared_redis().client()
+        (body,) = client.keys("django-channels:body:*")
+        client.delete(body)
+        client.rpush(body, "This is no text.")
+        with self.assertLogs("django.channels.backends", "WARNING") as logs:
+            received = backend.receive_many(["one"], 1, 10)
+        self.assertEqual(received, [("one", {"number": 2})])
+        self.assertIn("A large message was lost", logs.output[0])
+
+    def test_a_shorter_expiry_does_not_shorten_the_life_of_others(self):
+        self.create_backend(EXPIRY=60).send("one", {})
+        make_backend(LOCATION=self.location, EXPIRY=1).send("one", {})
+        left = shared_redis().client().pttl("django-channels:queue:one")
+        self.assertGreater(left, 55_000)
+
     def test_what_else_lies_in_a_queue_is_dropped(self):
         backend = self.create_backend()
         backend.send("one", {"number": 1})
         client = shared_redis().client()
-        for entry in [b"", b"\xff\xfe", b"1 2", b"x " * 5, b"{}"]:
+        huge = b"1 " + b"9" * 400 + b" id one signature {}"
+        for entry in [b"", b" ", b"x ", b"\xff\xfe", b"1 2", b"x " * 5, b"{}", huge]:
             client.lpush("django-channels:queue:one", entry)
         backend.send("one", {"number": 2})
         self.assertEqual(backend.receive(["one"]), ("one", {"number": 1}))
@@ -252,6 +319,74 @@ class ProcessTests(RedisTestCase):
         run_threads(*[lambda: backend.send("one", {})] * 5)
         backend.release()
         self.assertLessEqual(len(client.client_list()), before)
+
+    def test_a_fork_has_an_inbox_of_its_own(self):
+        backend = self.create_backend()
+
+        def inbox():
+            backend.cross({})
+            return backend._local.inbox
+
+        self.assertNotEqual(inbox(), run_in_fork(inbox))
+
+    def test_a_thread_that_ends_hears_of_its_last_reply(self):
+        backend = self.create_backend(CAPACITY=1)
+        for number in (1, 2):
+            with self.subTest(number), self.assertNoLogs("django.channels"):
+                backend.reply(f"inbox{number}!1", {})
+                backend.release()
+        backend.reply("inbox1!1", {})
+        with self.assertLogs("django.channels.backends", "WARNING") as logs:
+            backend.release()
+        self.assertIn("as many as CAPACITY", logs.output[0])
+
+    def test_closing_while_threads_connect(self):
+        (shard,) = self.create_backend().shards
+        threads = threading.active_count()
+        interval = sys.getswitchinterval()
+        self.addCleanup(sys.setswitchinterval, interval)
+        sys.setswitchinterval(1e-6)
+
+        def connect():
+            for _ in range(200):
+                [shard.open_session() for _ in range(20)]
+
+        opening = [threading.Thread(target=connect) for _ in range(3)]
+        for thread in opening:
+            thread.start()
+        while threading.active_count() > threads:
+            shard.close()
+
+    def test_closing_ends_the_wait_of_another_thread(self):
+        for location in (self.location, [self.location, shared_redis(old=True).url]):
+            with self.subTest(location=location):
+                backend = self.create_backend(LOCATION=location)
+                raised = []
+
+                def receive():
+                    try:
+                        backend.receive(["one"], 1)
+                    except BackendUnavailable:
+                        pass
+                    except Exception as exc:
+                        raised.append(exc)
+
+                run_threads(receive, lambda: (time.sleep(0.2), backend.close()))
+                self.assertEqual(raised, [])
+
+    def test_only_what_was_refused_is_sent_to_another_server(self):
+        session = self.create_backend().shards[0].session
+        read, refusals = session._read, iter([False, True])
+
+        def refuse():
+            reply = read()
+            return ResponseError("MOVED 1 a:1") if next(refusals, False) else reply
+
+        keys = ["django-channels:first", "django-channels:second"]
+        with mock.patch.object(session, "_read", refuse):
+            session.call(*(("INCR", key) for key in keys))
+        # The second was not refused, in truth.
+        self.assertEqual(session.call(("MGET", *keys)), [[b"1", b"2"]])
 
     def test_without_redis_py_the_error_names_the_package(self):
         code = (
@@ -316,6 +451,17 @@ class SettingTests(SimpleTestCase):
     def test_uses_the_local_server_by_default(self):
         self.assertEqual(make_backend().describe(), "redis (127.0.0.1:6379)")
 
+    def test_refuses_unknown_arguments_of_connections(self):
+        with self.assertRaisesMessage(InvalidChannelBackend, "'time_out'"):
+            make_backend(OPTIONS={"CONNECTION": {"time_out": 3}})
+
+    def test_a_shorter_timeout_shortens_what_a_pop_blocks(self):
+        for timeout, block in ((None, 2), (10, 2), (3, 2), (1.5, 0.75), (0.5, 0.25)):
+            with self.subTest(timeout=timeout):
+                options = {"CONNECTION": {"socket_timeout": timeout}}
+                (shard,) = make_backend(OPTIONS=options).shards
+                self.assertEqual(shard.server.block, block)
+
     def test_refuses_unknown_options(self):
         with self.assertRaisesMessage(InvalidChannelBackend, "'SHARD'"):
             make_backend(OPTIONS={"SHARD": 3})
@@ -372,6 +518,18 @@ class ShardingTests(RedisTestCase):
         received = [backend.receive(["requests"], 1) for _ in range(10)]
         self.assertNotIn(None, received)
 
+    def test_a_shard_that_does_not_answer_is_left_out_by_senders(self):
+        backend = self.create_backend()
+        shards = backend._shards_for("requests")
+        refusing = mock.patch.object(
+            shards[0].session, "call", side_effect=NotSent("away")
+        )
+        with refusing as call:
+            for _ in range(5):
+                backend.send("requests", {})
+        self.assertEqual(call.call_count, 1)
+        self.assertEqual(backend.depths(), {"requests": 5})
+
     def test_without_any_shard_it_says_so(self):
         backend = self.create_backend()
         for server in self.servers:
@@ -381,6 +539,38 @@ class ShardingTests(RedisTestCase):
         with self.assertRaises(BackendUnavailable):
             for _ in range(3):
                 backend.receive(["requests"], 0.1)
+        looking = mock.patch.object(backend._receiver, "_look", lambda *args: [])
+        with looking, self.assertRaises(BackendUnavailable):
+            backend.receive(["requests"], 0.1)
+
+    def test_without_a_shard_a_group_message_comes_to_the_others(self):
+        backend = self.create_backend()
+        self.servers[0].kill()
+        inboxes = [f"inbox{number}!" for number in range(20)]
+        with self.assertRaises(BackendUnavailable):
+            backend.push_group("chat", inboxes, "{}")
+        heard = []
+        for name in inboxes:
+            with suppress(BackendUnavailable):
+                heard.append(backend.receive([name]))
+        self.assertGreater(len(heard), 0)
+        self.assertNotIn(None, heard)
+
+    def test_without_the_shard_of_a_group_its_members_are_answered(self):
+        backend = self.create_backend(EXPIRY=3)
+        inbox = Inbox(backend, "test.client")
+        channel, home = inbox.open(), backend._ranked(inbox.name)[0]
+        group = next(
+            name
+            for name in map(str, range(100))
+            if backend._ranked(name)[0] is not home
+        )
+        backend.send(channel, {"join": group})
+        self.assertIsNone(inbox.receive(channel, 0))
+        self.servers[backend.shards.index(backend._ranked(group)[0])].kill()
+        inbox.memberships._due = 0
+        backend.send(channel, {"content": "hello"})
+        self.assertEqual(inbox.receive(channel, 1), {"content": "hello"})
 
     def test_what_comes_on_several_shards_at_once_is_received_once(self):
         backend = self.create_backend()
@@ -400,8 +590,8 @@ class ShardingTests(RedisTestCase):
         )
         self.assertEqual(sorted(received), list(range(60)))
 
-    def test_what_a_thread_does_not_come_to_take_is_put_back(self):
-        backend = self.create_backend()
+    def receive_early(self, backend):
+        """Send a message to each shard, and receive one when all have come."""
         for number, shard in enumerate(backend.shards):
             with mock.patch.object(backend, "_shards_for", lambda _: [shard]):
                 backend.send("requests", {"text": "x" * 30_000, "number": number})
@@ -409,6 +599,17 @@ class ShardingTests(RedisTestCase):
         with mock.patch.object(backend._receiver, "_look", lambda *args: []):
             _, first = backend.receive(["requests"], PATIENCE)
         self.assertEqual(backend.depths(), {})
+        return first
+
+    def test_what_comes_early_expires(self):
+        backend = self.create_backend(EXPIRY=0.5)
+        self.receive_early(backend)
+        time.sleep(0.6)
+        self.assertIsNone(backend.receive(["requests"]))
+
+    def test_what_a_thread_does_not_come_to_take_is_put_back(self):
+        backend = self.create_backend()
+        first = self.receive_early(backend)
         backend.release()
         self.assertEqual(backend.depths(), {"requests": 2})
         rest = [backend.receive(["requests"])[1] for _ in range(2)]

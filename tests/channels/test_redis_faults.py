@@ -8,13 +8,15 @@ more connections and keys than before.
 
 import hashlib
 import hmac
+import sys
+import threading
 import time
 from unittest import mock
 
 from django.channels import Channel, channels
 from django.channels.backends.contract import PATIENCE, run_threads
 from django.channels.backoff import Backoff
-from django.channels.envelopes import Envelopes
+from django.channels.envelopes import Envelopes, Seen
 from django.channels.exceptions import BackendUnavailable, ChannelFull
 from django.channels.inbox import Inbox
 from django.core.handlers.wsgi import WSGIHandler
@@ -454,6 +456,19 @@ class ForgeryTests(FaultTestCase):
         self.assertEqual(receive(self.backend, ["one"]), ("one", {"number": 1}))
         self.assertDropped(entry)
 
+    def test_replayed_to_threads_at_once(self):
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1e-6)
+        for _ in range(20):
+            seen, taken, start = Seen(60), [], threading.Barrier(4)
+
+            def take():
+                start.wait()
+                taken.append([seen.add(str(number)) for number in range(300)])
+
+            run_threads(*[take] * 4)
+            self.assertEqual(sum(map(sum, taken)), 300)
+
     def test_replayed_after_its_deadline(self):
         self.client.rpush(self.QUEUE, self.envelope(deadline=time.time() - 1))
         self.assertIsNone(self.backend.receive(["one"]))
@@ -562,3 +577,12 @@ class FullTests(FaultTestCase):
             with self.assertLogs("django.request", "ERROR"):
                 result = Result(WSGIHandler())
         self.assertEqual(result.status, "503 Service Unavailable")
+
+    def test_an_upload_without_a_store_is_a_500(self):
+        setting = {"BACKEND": BACKEND, "LOCATION": self.server.url}
+        self.server.kill()
+        with override_settings(CHANNELS={"default": setting}):
+            self.addCleanup(channels["default"].close)
+            with self.assertLogs("django.request", "ERROR"):
+                result = Result(WSGIHandler(), body=bytes(600_000))
+        self.assertEqual(result.status, "500 Internal Server Error")

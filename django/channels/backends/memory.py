@@ -5,6 +5,7 @@ It is the default: a site needs nothing else to run under one WSGI server,
 and its channels carry messages between the threads of each server process.
 """
 
+import copy
 import os
 import threading
 import time
@@ -108,6 +109,11 @@ class MemoryBackend(BaseChannelBackend):
             elif len(entries) >= self.capacity:
                 self._check_capacity(queue, entries, now)
             entries.append((now + self.expiry, channel, packed))
+
+    def push_group(self, group, inboxes, packed):
+        for inbox in inboxes:
+            # Who receives it may change it.
+            super().push_group(group, [inbox], copy.deepcopy(packed))
 
     def pop(self, queues, timeout):
         with self._lock:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 
 from django.channels.background import background
@@ -215,8 +216,10 @@ class RequestMessage(Mapping):
             return
         self._inbox.close(self._channel)
         if self._body_channel is not None:
-            while self.backend.receive([queue_name(self._body_channel)]):
-                pass
+            # If the store does not answer, it forgets the body by itself.
+            with suppress(ChannelError):
+                while self.backend.receive([queue_name(self._body_channel)]):
+                    pass
         if not self._ended:
             self._ended = True
             self._tell(self._credit_channel, {"closed": True})

@@ -26,7 +26,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 try:
     from django.channels.backends.redis.locations import ClusterServer, parse_location
-    from django.channels.backends.redis.receiving import Receiver
+    from django.channels.backends.redis.receiving import PAUSE, Receiver
     from django.channels.backends.redis.sessions import NotSent, script_command
     from django.channels.backends.redis.shards import Shard
 except ModuleNotFoundError as exc:
@@ -117,7 +117,9 @@ class RedisBackend(SharedBackend):
         """
         if queue.endswith("!"):
             return self._ranked(queue)[:1]
-        return self._ranked(f"{self._process} {threading.get_ident()} {queue}")
+        ranked = self._ranked(f"{self._process} {threading.get_ident()} {queue}")
+        now = time.monotonic()
+        return sorted(ranked, key=lambda shard: shard.retry_at > now)
 
     # Sending and receiving.
 
@@ -127,6 +129,7 @@ class RedisBackend(SharedBackend):
             try:
                 return self._push(shard, queue, channel, packed)
             except NotSent:
+                shard.retry_at = time.monotonic() + PAUSE
                 if shard is shards[-1]:
                     raise
 
@@ -225,7 +228,9 @@ class RedisBackend(SharedBackend):
             left = max(deadline - time.monotonic(), 0)
             entries = self._fetch(queues, left, most)
             opened = [
-                self.open(envelope, queue, now) for queue, envelope, now in entries
+                self.open(envelope, queue, now)
+                for queue, envelope, now in entries
+                if envelope is not None
             ]
             received = [item for item in opened if item is not None]
             if received or (not entries and time.monotonic() >= deadline):
@@ -283,16 +288,25 @@ class RedisBackend(SharedBackend):
         }
 
     def push_group(self, group, inboxes, packed):
-        by_shard = {}
+        by_shard, failed = {}, None
         for inbox in inboxes:
             by_shard.setdefault(self._ranked(inbox)[0], []).append(inbox)
         for shard, names in by_shard.items():
-            commands = [
-                self._push_command(shard, name, group_address(name, group), packed)
-                for name in names
-            ]
-            for inbox, reply in zip(names, shard.session.call_each(*commands)):
-                self._note_group_push(group, inbox, packed, reply)
+            try:
+                self._push_group(shard, group, names, packed)
+            except BackendUnavailable as exc:
+                # The members on other shards still hear it.
+                failed = exc
+        if failed is not None:
+            raise failed
+
+    def _push_group(self, shard, group, inboxes, packed):
+        commands = [
+            self._push_command(shard, inbox, group_address(inbox, group), packed)
+            for inbox in inboxes
+        ]
+        for inbox, reply in zip(inboxes, shard.session.call_each(*commands)):
+            self._note_group_push(group, inbox, packed, reply)
 
     def _note_group_push(self, group, inbox, packed, reply):
         try:
@@ -353,7 +367,8 @@ class RedisBackend(SharedBackend):
             shard.close()
 
     def reset(self):
-        """Use no connection of the process that this one is a fork of."""
+        """Use no connection and no inbox of the process that this one is a fork of."""
+        self._local = threading.local()
         self._process = secrets.token_hex(8)
         self._receiver = Receiver(self.shards)
         for shard in self.shards:

@@ -21,9 +21,13 @@ from redis.exceptions import ConnectionError, RedisError
 
 from django.channels.exceptions import InvalidChannelBackend
 
-# Seconds to wait for a reply, of which a blocking pop may take all but one.
+# Seconds to wait for a reply, and for a connection, unless given.
 SOCKET_TIMEOUT = 3
 CONNECT_TIMEOUT = 1
+
+# Seconds for which a pop blocks at most: what a connection that nobody answers
+# any more can delay a receiver by.
+BLOCK = SOCKET_TIMEOUT - 1
 
 DEFAULTS = {
     "socket_timeout": SOCKET_TIMEOUT,
@@ -46,6 +50,9 @@ class Server:
         self.name = self.options.get("path") or "{host}:{port}".format(
             **{"host": "localhost", "port": 6379} | self.options
         )
+        timeout = self.options["socket_timeout"] or SOCKET_TIMEOUT
+        # Seconds for which a pop may block, so that its reply comes in time.
+        self.block = min(BLOCK, max(timeout - 1, timeout / 2))
 
     def connect(self, key):
         """
@@ -82,24 +89,25 @@ class Discovered(Server):
         """Return the reply to a command, and close the connection."""
         try:
             connection.send_command(*command)
-            return connection.read_response()
+            return connection.read_response(disable_decoding=True)
         finally:
             connection.disconnect()
 
-    def ask_first(self, function, hosts):
+    def ask_first(self, function):
         """
-        Return function(host, port) for the first of `hosts` that answers, which is
-        asked first the next time.
+        Return function(host, port) for the first of the hosts that answers, which
+        is asked first the next time.
         """
         error = ConnectionError(f"None of {self.name} answers.")
-        for host in list(hosts):
+        hosts = self.hosts
+        for host in hosts:
             try:
                 answer = function(*host)
             except RedisError as exc:
                 error = exc
             else:
-                hosts.remove(host)
-                hosts.insert(0, host)
+                # A new list, as other threads may be reading this one.
+                self.hosts = [host, *(other for other in hosts if other != host)]
                 return answer
         raise error
 
@@ -120,10 +128,10 @@ class SentinelServer(Discovered):
         return f"/{database}"
 
     def connect(self, key):
-        host, port = self.ask_first(self._ask_sentinel, self.hosts)
+        host, port = self.ask_first(self._ask_sentinel)
         connection = self.open(host=host, port=port)
         connection.send_command("ROLE")
-        if connection.read_response()[0] != b"master":
+        if connection.read_response(disable_decoding=True)[0] != b"master":
             connection.disconnect()
             raise ConnectionError(f"{host}:{port} is not the master any more.")
         return connection
@@ -144,16 +152,17 @@ class ClusterServer(Discovered):
 
     def connect(self, key):
         slot = key_slot(key.encode())
-        hosts = self.hosts
-        ranges = self.ask_first(self._ask_node, hosts)
+        asked, ranges = self.ask_first(self._ask_node)
         for first, last, (host, port, *_), *_ in ranges:
             if first <= slot <= last:
-                return self.open(host=host.decode() or hosts[0][0], port=int(port))
+                # Without a host, it is the one that was asked.
+                host = host.decode() if host else asked
+                return self.open(host=host, port=int(port))
         raise ConnectionError(f"No server of the cluster has the slot {slot}.")
 
     def _ask_node(self, host, port):
         options = self.options | {"host": host, "port": port}
-        return self.ask(self.connection_class(**options), "CLUSTER", "SLOTS")
+        return host, self.ask(self.connection_class(**options), "CLUSTER", "SLOTS")
 
 
 def split_host(text):
@@ -184,7 +193,13 @@ def parse_location(url, options, place):
             f"{', '.join(f'{scheme}://' for scheme in KINDS)}."
         )
     try:
-        return KINDS[url.partition(":")[0]](url, options)
+        server = KINDS[url.partition(":")[0]](url, options)
+        # It does not connect yet, but knows which options there are.
+        server.connection_class(**server.options)
     except (ValueError, TypeError) as exc:
         # Without the URL, which may have a password.
-        raise InvalidChannelBackend(f"{place} is not a URL of Redis: {exc}") from exc
+        raise InvalidChannelBackend(
+            f"{place} is not a URL of Redis, or the option CONNECTION has an argument "
+            f"that redis-py does not know: {exc}"
+        ) from exc
+    return server

@@ -34,5 +34,7 @@ if KEYS[2] then
     redis.call('SET', KEYS[2], ARGV[6], 'PX', math.max(deadline - now, 0) + 1000)
 end
 redis.call('RPUSH', KEYS[1], ARGV[1])
-redis.call('PEXPIREAT', KEYS[1], deadline + 1000)
+-- As long as the one that stays longest, also if EXPIRY has been changed.
+local stays = now + redis.call('PTTL', KEYS[1])
+redis.call('PEXPIREAT', KEYS[1], math.max(deadline + 1000, stays))
 return 0

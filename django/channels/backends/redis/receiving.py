@@ -6,9 +6,9 @@ import time
 from collections import deque
 from contextlib import suppress
 
+from django.channels.backends.redis.locations import BLOCK
 from django.channels.backends.redis.sessions import script_command
-from django.channels.backends.redis.shards import BLOCK
-from django.channels.exceptions import BackendUnavailable
+from django.channels.exceptions import BackendUnavailable, ChannelError
 
 # Seconds for which a shard that did not answer is left out.
 PAUSE = 1
@@ -37,7 +37,7 @@ class Receiver:
         BLOCK seconds.
         """
         shard.prepare()
-        state, block = self._state, blocking(timeout)
+        state, block = self._state, blocking(shard, timeout)
         commands = shard.pop_commands(state.in_turn(shard, queues), block, most)
         entries = shard.popped(shard.session.call(*commands))
         if entries and len(queues) > 1:
@@ -59,8 +59,8 @@ class Receiver:
         """Put back what has come and was not asked for by the current thread."""
         state = self._state
         while state.early:
-            shard, (queue, envelope, _) = state.early.pop()
-            with suppress(BackendUnavailable):
+            shard, (queue, envelope, _), _ = state.early.pop()
+            with suppress(ChannelError):
                 command = script_command(
                     "restore", [shard.key("queue", queue)], envelope
                 )
@@ -87,14 +87,17 @@ class Receiver:
         Wait at all shards at once. What several bring at the same time is kept for
         the next calls of this thread.
         """
-        waiting = {}
+        waiting, failed = {}, None
         try:
             for shard in state.usable(self.shards, queues):
                 try:
                     waiting[shard] = self._start(shard, state, queues, timeout)
-                except BackendUnavailable:
+                except BackendUnavailable as exc:
+                    failed = exc
                     state.leave_out(shard)
-            select([shard.session for shard in waiting], blocking(timeout) + 1)
+            if not waiting:
+                raise failed
+            select([shard.session for shard in waiting], min(timeout, BLOCK) + 1)
             for shard, (client_id, _) in waiting.items():
                 if not select([shard.session], 0):
                     state.unblock(shard, client_id)
@@ -109,7 +112,8 @@ class Receiver:
     def _start(self, shard, state, queues, timeout):
         session = shard.session
         client_id = session.client_id
-        commands = shard.pop_commands(state.in_turn(shard, queues), blocking(timeout))
+        block = blocking(shard, timeout)
+        commands = shard.pop_commands(state.in_turn(shard, queues), block)
         session.start(*commands)
         return client_id, commands
 
@@ -120,8 +124,9 @@ class Receiver:
             state.leave_out(shard)
         else:
             for entry in entries:
-                state.early.append((shard, entry))
                 state.note(shard, entry[0])
+                if entry[1] is not None:
+                    state.early.append((shard, entry, time.monotonic()))
 
 
 class State:
@@ -131,7 +136,7 @@ class State:
         # (shard, queue) -> the turn in which it was served last.
         self._served = {}
         self._turn = 0
-        # (shard, entry) of those that came beside the one that was asked for.
+        # (shard, entry, when it came) of those beside the one that was asked for.
         self.early = deque()
         # Shard -> when to try it again.
         self._left_out = {}
@@ -140,9 +145,11 @@ class State:
     def take_early(self, queues):
         """Return a list of one entry of `queues` that has come already, if any."""
         for item in self.early:
-            if item[1][0] in queues:
+            _, (queue, envelope, now), came = item
+            if queue in queues:
                 self.early.remove(item)
-                return [item[1]]
+                # It may have waited here past its deadline.
+                return [(queue, envelope, now + time.monotonic() - came)]
         return []
 
     def note(self, shard, queue):
@@ -193,15 +200,20 @@ class State:
             pass
 
 
-def blocking(timeout):
+def blocking(shard, timeout):
     """Return the seconds for which one pop may block, 0 if it must not wait."""
-    # Less than a millisecond may be taken for 0, which is for ever.
-    return min(max(timeout, 0.001), BLOCK) if timeout > 0 else 0
+    # Redis 6.2 takes 0.001 for 0, which is for ever.
+    return min(max(timeout, 0.002), shard.server.block) if timeout > 0 else 0
 
 
 def select(sessions, timeout):
-    """Return whether one of `sessions` can be read from within `timeout` seconds."""
+    """
+    Return whether one of `sessions` can be read from within `timeout` seconds, or
+    has been closed by another thread.
+    """
     with selectors.DefaultSelector() as selector:
         for session in sessions:
+            if not session.is_open:
+                return True
             selector.register(session, selectors.EVENT_READ)
         return bool(selector.select(timeout))

@@ -66,14 +66,22 @@ def with_source(command):
 
 def is_elsewhere(reply):
     """Return whether a reply says that another server has the data now."""
-    if isinstance(reply, redis_exceptions.MovedError):
-        return True
-    # In an error of a script the server's words are in the middle.
+    # In an error of a script the server's words are in the middle. And older
+    # releases of redis-py know MovedError only in their client for clusters.
     return isinstance(reply, redis_exceptions.ResponseError) and (
         "READONLY" in str(reply)
-        or isinstance(reply, redis_exceptions.ReadOnlyError)
-        or str(reply).startswith("UNBLOCKED")
+        or str(reply).startswith(("MOVED ", "UNBLOCKED"))
+        or isinstance(
+            reply, (redis_exceptions.MovedError, redis_exceptions.ReadOnlyError)
+        )
     )
+
+
+def as_ask_error(error):
+    """Return `error` as an AskError if the server has said ASK, else None."""
+    if str(error).startswith("ASK "):
+        return redis_exceptions.AskError(str(error).removeprefix("ASK "))
+    return error if isinstance(error, redis_exceptions.AskError) else None
 
 
 class Session:
@@ -104,9 +112,12 @@ class Session:
         """Do what call() does, with the exception of a command as its reply."""
         self.confirm()
         replies = self._exchange(commands)
-        if any(map(is_elsewhere, replies)):
+        if refused := [n for n, reply in enumerate(replies) if is_elsewhere(reply)]:
+            # The others have been done, and must not be done again.
             self.close()
-            replies = self._exchange(commands)
+            again = self._exchange([commands[number] for number in refused])
+            for number, reply in zip(refused, again):
+                replies[number] = reply
         return [
             self._settle(command, reply) if isinstance(reply, Exception) else reply
             for command, reply in zip(commands, replies)
@@ -156,9 +167,22 @@ class Session:
             self._client_id = (connection, self.call(("CLIENT", "ID"))[0])
         return self._client_id[1]
 
+    @property
+    def is_open(self):
+        """Whether replies may still come: another thread may close the connection."""
+        connection = self._connection
+        return connection is not None and connection._sock is not None
+
     def fileno(self):
         """Return the file descriptor of the connection, to wait for replies."""
         return self._connection._sock.fileno()
+
+    def release(self):
+        """Close the connection, after the replies to what has been posted."""
+        try:
+            self.confirm()
+        finally:
+            self.close()
 
     def close(self):
         """Close the connection. The next command opens another."""
@@ -226,8 +250,8 @@ class Session:
         if isinstance(error, redis_exceptions.NoScriptError):
             (reply,) = self._exchange([with_source(command)])
             return self._unavailable(reply) if isinstance(reply, Exception) else reply
-        if isinstance(error, redis_exceptions.AskError):
-            return self._follow(command, error)
+        if (asked := as_ask_error(error)) is not None:
+            return self._follow(command, asked)
         return self._unavailable(error)
 
     def _follow(self, command, error):

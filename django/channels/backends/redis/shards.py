@@ -1,16 +1,15 @@
 """One server, or one part of a cluster, and what it keeps of the queues."""
 
+import logging
 import threading
 import time
 import weakref
 
-from django.channels.backends.redis.locations import SOCKET_TIMEOUT
 from django.channels.backends.redis.sessions import Session, script_command
 from django.channels.backends.shared import Clock
+from django.channels.exceptions import BackendUnavailable
 
-# Seconds for which a pop blocks at most: what a connection that nobody answers
-# any more can delay a receiver by.
-BLOCK = SOCKET_TIMEOUT - 1
+logger = logging.getLogger("django.channels.backends")
 
 # Milliseconds to wait for a replica to know what has been popped.
 REPLICATION = 100
@@ -38,6 +37,8 @@ class Shard:
         self.name = f"{server.name}/{prefix}"
         self.clock = Clock()
         self.has_lmpop = None
+        # When to send again what another shard takes, too, after a failure.
+        self.retry_at = 0
         self._has_replicas = False
         self._prepare_at = 0
         self.reset()
@@ -46,6 +47,7 @@ class Shard:
         """Forget all connections without closing them: a fork must not use them."""
         self._local = self.local_class()
         self._sessions = weakref.WeakSet()
+        self._sessions_lock = threading.Lock()
 
     @property
     def session(self):
@@ -59,18 +61,21 @@ class Shard:
     def open_session(self):
         """Return a session of its own."""
         session = Session(self.server, self.prefix)
-        self._sessions.add(session)
+        with self._sessions_lock:
+            self._sessions.add(session)
         return session
 
     def release(self):
         """Close the connection of the current thread."""
         session = self._local.__dict__.pop("session", None)
         if session is not None:
-            session.close()
+            session.release()
 
     def close(self):
         """Close the connections of all threads."""
-        for session in list(self._sessions):
+        with self._sessions_lock:
+            sessions = list(self._sessions)
+        for session in sessions:
             session.close()
 
     def key(self, kind, *names):
@@ -125,6 +130,7 @@ class Shard:
     def popped(self, replies):
         """
         Return a list of (queue, envelope, now) from the replies to pop_commands().
+        An envelope is None if its text cannot be had.
         """
         popped, (seconds, micros), *_ = replies
         if popped is None:
@@ -137,12 +143,20 @@ class Shard:
         return [(queue, self._complete(entry), now) for entry in entries]
 
     def _complete(self, entry):
-        """Return an envelope with its text, which may have a key of its own."""
+        """
+        Return an envelope with its text, which may have a key of its own, or None
+        if the text cannot be had: what was popped beside it must not be lost, too.
+        """
         envelope = entry.decode("ascii", "replace")
-        if not envelope.endswith(" "):
+        fields = envelope.split(" ", 3)
+        if not envelope.endswith(" ") or len(fields) < 4:
             return envelope
-        number = envelope.split(" ", 3)[2]
-        (body,) = self.session.call(("GETDEL", self.key("body", number)))
+        number = fields[2]
+        try:
+            (body,) = self.session.call(("GETDEL", self.key("body", number)))
+        except BackendUnavailable as exc:
+            logger.warning("A large message was lost: %s", exc)
+            return None
         return envelope + (body or b"").decode("ascii", "replace")
 
     def prepare(self):
@@ -152,7 +166,9 @@ class Shard:
             return
         if self.has_lmpop is None:
             (reply,) = self.session.call_each(("COMMAND", "INFO", "LMPOP"))
-            self.has_lmpop = isinstance(reply, Exception) or bool(reply and reply[0])
+            # Without an answer, what every server has will do.
+            if not isinstance(reply, Exception):
+                self.has_lmpop = bool(reply and reply[0])
         if self.server.replicated:
             ((role, _, replicas, *_),) = self.session.call(("ROLE",))
             self._has_replicas = role == b"master" and bool(replicas)
