@@ -54,12 +54,14 @@ class Outage:
         """Note that `receiver` has received, or that nothing was there."""
         if receiver not in self:
             return
-        self.forget(receiver)
-        if not self._failing:
+        with self._lock:
+            self._failing.discard(receiver)
+            is_over, began = not self._failing, self._began
+        if is_over:
             logger.warning(
                 "The channel backend %r answers again, after %.1f seconds.",
                 self.backend.alias,
-                time.monotonic() - self._began,
+                time.monotonic() - began,
             )
 
     def forget(self, receiver):

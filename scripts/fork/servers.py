@@ -14,6 +14,9 @@ from .base import Problem
 
 PATIENCE = 20  # Seconds.
 
+# A shell that outlives the script, however that ends: its input ends then.
+GUARD = 'read line; kill -KILL "$0"; rm -rf "$1"'
+
 
 @contextmanager
 def redis_server(python):
@@ -31,10 +34,18 @@ def redis_server(python):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", GUARD, str(process.pid), folder],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
     try:
         wait_for_socket(path, process)
         yield {"CHANNELS_TEST_REDIS": f"unix://{path}?db=0"}
     finally:
+        # First, as it would end whatever gets the number of the process.
+        guard.kill()
+        guard.communicate()
         process.terminate()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)

@@ -10,6 +10,7 @@ from django.channels.backends.contract import PATIENCE
 from django.channels.overview import describe_age, overview
 from django.channels.registry import registry
 from django.channels.worker import Worker
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.test import SimpleTestCase, override_settings
 
@@ -141,6 +142,13 @@ class OverviewTests(CommandTestCase):
     def test_backend_that_is_not_in_the_settings(self):
         with self.assertRaisesMessage(CommandError, "There is no CHANNELS['third']"):
             self.call("--backend=third")
+
+    @override_settings(CHANNELS={"default": {"BACKEND": "made.Backend"}})
+    def test_backend_that_lacks_something(self):
+        error = ImproperlyConfigured("It needs the package redis.")
+        with mock.patch("django.channels.layers.import_string", side_effect=error):
+            with self.assertRaisesMessage(CommandError, "It needs the package redis."):
+                self.call()
 
     def test_ages(self):
         for seconds, text in [

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from io import StringIO
-from unittest import mock
+from unittest import mock, skipUnless
 
 from django.channels import channels, consumer
 from django.channels.backends.contract import PATIENCE
@@ -13,6 +13,7 @@ from django.channels.processes.console import LOGGER, log_to_console
 from django.channels.processes.patterns import ChannelPatterns
 from django.channels.processes.worker import WorkerProcess
 from django.channels.registry import registry
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.core.management.commands.runworker import Command
 from django.test import SimpleTestCase, override_settings
@@ -157,6 +158,12 @@ class CommandTests(SimpleTestCase):
     def test_refuses_a_backend_that_is_not_in_the_settings(self):
         self.assertRefused("There is no CHANNELS['other']", "--backend=other")
 
+    @override_settings(CHANNELS={"default": {"BACKEND": "made.Backend"}})
+    def test_refuses_a_backend_that_lacks_something(self):
+        error = ImproperlyConfigured("It needs the package redis.")
+        with mock.patch("django.channels.layers.import_string", side_effect=error):
+            self.assertRefused("It needs the package redis.")
+
     def test_refuses_to_reload_several_processes(self):
         self.assertRefused("omit --processes", "--reload", "--processes=2")
 
@@ -269,7 +276,33 @@ class WorkerProcessTests(SimpleTestCase):
 
 
 class HandlerTests(SimpleTestCase):
+    def ignore(self, number):
+        self.addCleanup(signal.signal, number, signal.signal(number, signal.SIG_IGN))
+
+    def test_hang_up_stays_ignored_unless_there_is_a_use_for_it(self):
+        self.ignore(signal.SIGHUP)
+        with handlers.signal_handlers(lambda: None):
+            self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+        with handlers.signal_handlers(lambda: None, hang_up=lambda: None):
+            self.assertNotEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+        self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+
+    @skipUnless(hasattr(os, "fork"), "Needs os.fork().")
+    def test_a_fork_is_ended_by_a_signal(self):
+        with handlers.signal_handlers(lambda: None):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                finally:
+                    os._exit(0)
+            _, status = os.waitpid(pid, 0)
+        self.assertEqual(os.waitstatus_to_exitcode(status), -signal.SIGTERM)
+
     def test_handlers_are_put_back(self):
+        self.addCleanup(
+            signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        )
         numbers = [*handlers.STOP_SIGNALS, signal.SIGHUP]
         before = [signal.getsignal(number) for number in numbers]
         with handlers.signal_handlers(lambda: None):
@@ -288,7 +321,10 @@ class OneProcessTests(WorkerSiteTestCase):
         self.assertEqual(process.wait(PATIENCE), 0)
 
     def test_a_signal_lets_it_finish_the_message_in_hand_and_take_no_other(self):
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)  # Unless the tests run with nohup.
+        for number in numbers:
             with self.subTest(number=number):
                 self.reset()
                 process = self.start()
@@ -367,10 +403,15 @@ class OneProcessTests(WorkerSiteTestCase):
         self.send("app.hold", text="one")
         wait_until(lambda: self.done("begun"))
         path = self.directory / "app/consumers.py"
-        # The reloader compares times, which some file systems keep in seconds.
-        time.sleep(1.1)
-        self.write("app/consumers.py", path.read_text().replace("first", "second"))
-        wait_until(lambda: "changed, reloading" in self.printed)
+        text = path.read_text().replace("first", "second")
+
+        def is_noticed():
+            # The reloader compares times, and may not have seen the file before.
+            self.write("app/consumers.py", text)
+            time.sleep(0.5)
+            return "changed, reloading" in self.printed
+
+        wait_until(is_noticed)
         self.write("release", "")
         self.send("app.version")
         wait_until(lambda: len(self.done("version")) == 2)

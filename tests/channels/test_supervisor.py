@@ -16,6 +16,7 @@ from django.channels.processes.supervisor import Supervisor, working_directory
 from django.test import SimpleTestCase
 
 from .utils import run_script, wait_until
+from .worker_site import PickledAsNew
 
 LOGGER = "django.channels.supervisor"
 
@@ -85,7 +86,7 @@ def has_ended(pid):
 
 
 @skipUnless(os.name == "posix", "Needs POSIX signals.")
-class SupervisorTestCase(SimpleTestCase):
+class SupervisorTestCase(PickledAsNew, SimpleTestCase):
     def setUp(self):
         self.directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
         (self.directory / "child.py").write_text(textwrap.dedent(CHILD))
@@ -177,12 +178,12 @@ class SupervisorTests(SupervisorTestCase):
         with self.assertLogs(LOGGER, "ERROR") as logs:
             self.start(1)
             wait_until(lambda: len(self.pids("started")) == 3)
-        # At least half of 1 and of 2 seconds.
-        self.assertGreater(time.monotonic() - begun, 1.5)
-        self.assertIn("with the exit code 3 soon after its start", logs.output[0])
-        (self.directory / "broken").unlink()
-        with self.assertLogs(LOGGER, "ERROR"):
+            # At least half of 1 and of 2 seconds.
+            self.assertGreater(time.monotonic() - begun, 1.5)
+            # The third may fail as well, or just not any more.
+            (self.directory / "broken").unlink()
             wait_until(lambda: self.pids("ready"))
+        self.assertIn("with the exit code 3 soon after its start", logs.output[0])
 
     def test_tries_again_when_a_command_cannot_be_started(self):
         with self.assertLogs(LOGGER, "ERROR") as logs:

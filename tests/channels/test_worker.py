@@ -1,9 +1,10 @@
 import threading
+import time
 from contextlib import contextmanager
 from unittest import mock
 
 from django.channels import BackendUnavailable, consumer, signals
-from django.channels.backends.contract import PATIENCE
+from django.channels.backends.contract import PATIENCE, run_threads
 from django.channels.backends.memory import MemoryBackend
 from django.channels.health import PING_CHANNEL
 from django.channels.outages import Outage
@@ -429,6 +430,22 @@ class OutageTests(SimpleTestCase):
             self.outage.note_failure("first", OSError())
             self.assertEqual(len(logs.output), 1)
             self.outage.note_success("first")
+        self.assertEqual(len(logs.output), 2)
+
+    def test_its_end_is_told_once_if_two_workers_receive_at_the_same_time(self):
+        class SlowSet(set):
+            def __len__(self):
+                time.sleep(0.1)
+                return super().__len__()
+
+        self.outage._failing = SlowSet()
+        with self.assertLogs(LOGGER, "WARNING") as logs:
+            for number in range(2):
+                self.outage.note_failure(number, OSError())
+            run_threads(
+                lambda: self.outage.note_success(0),
+                lambda: self.outage.note_success(1),
+            )
         self.assertEqual(len(logs.output), 2)
 
     def test_does_not_keep_a_worker_from_ending(self):

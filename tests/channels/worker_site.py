@@ -72,8 +72,18 @@ def has_ended(pid):
     return state == "Z"
 
 
+class PickledAsNew:
+    """
+    A test that is pickled as it is before setUp(), so that a parallel run can tell
+    of a subtest that fails although what the test has cannot be pickled.
+    """
+
+    def __getstate__(self):
+        return vars(type(self)(self._testMethodName))
+
+
 @skipUnless(os.name == "posix", "Needs POSIX signals.")
-class WorkerSiteTestCase(SimpleTestCase):
+class WorkerSiteTestCase(PickledAsNew, SimpleTestCase):
     """Its site keeps messages on a Redis server of the tests' own."""
 
     def setUp(self):
@@ -147,7 +157,12 @@ class WorkerSiteTestCase(SimpleTestCase):
             )
         self.addCleanup(process.wait, PATIENCE)
         self.addCleanup(process.kill)
-        wait_until(lambda: len(self.workers()) == ready)
+
+        def is_ready():
+            self.assertIsNone(process.poll(), self.printed)
+            return len(self.workers()) == ready
+
+        wait_until(is_ready)
         return process
 
     def workers(self):

@@ -17,36 +17,49 @@ def signal_handlers(stop, hang_up=None, end=lambda: None):
     """
     Within the context the first SIGTERM or SIGINT calls `stop`. The second calls
     `end` and ends the process at once, with the exit code 128 + its number, as
-    a shell tells of it. SIGHUP calls `hang_up`, else it is as SIGTERM.
+    a shell tells of it. SIGHUP calls `hang_up`. Without that it is as SIGTERM,
+    unless it is ignored as with nohup. A fork has the handlers from before.
 
     The functions are called in the main thread, between any two steps of it, so
     they must not wait for a lock. Only the main thread may enter the context.
     """
-    told = []
+    told, process, before = [], os.getpid(), {}
 
-    def handle_stop(number, frame):
-        if told:
+    def handle(number, frame):
+        if os.getpid() != process:
+            put_back(before)
+            os.kill(os.getpid(), number)
+        elif hang_up and number not in STOP_SIGNALS:
+            hang_up()
+        elif told:
             with suppress(Exception):
                 end()
             exit_now(128 + number)
-        told.append(number)
-        stop()
+        else:
+            told.append(number)
+            stop()
 
-    def handle_hang_up(number, frame):
-        hang_up()
-
-    handlers = dict.fromkeys(STOP_SIGNALS, handle_stop)
-    if hasattr(signal, "SIGHUP"):
-        handlers[signal.SIGHUP] = handle_hang_up if hang_up else handle_stop
-    before = {
-        number: signal.signal(number, handler) for number, handler in handlers.items()
-    }
     try:
+        for number in numbers_to_handle(hang_up):
+            before[number] = signal.signal(number, handle)
         yield
     finally:
-        for number, handler in before.items():
-            # None stands for a handler that is not Python's.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        put_back(before)
+
+
+def numbers_to_handle(hang_up):
+    """Return the signals to handle, with or without a function for SIGHUP."""
+    number = getattr(signal, "SIGHUP", None)
+    if number is None or not hang_up and signal.getsignal(number) == signal.SIG_IGN:
+        return STOP_SIGNALS
+    return [*STOP_SIGNALS, number]
+
+
+def put_back(handlers):
+    """Set the handlers of a dict by signal, as signal.signal() returned them."""
+    for number, handler in handlers.items():
+        # None stands for a handler that is not Python's.
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def exit_now(code):

@@ -3,14 +3,11 @@ import os
 import sys
 import time
 
-from django.channels.exceptions import (
-    BackendUnavailable,
-    InvalidChannelBackend,
-    Unhealthy,
-)
+from django.channels.exceptions import BackendUnavailable, Unhealthy
 from django.channels.health import check_backend, check_worker
 from django.channels.layers import channels
 from django.channels.overview import format_overview, overview
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 CLEAR = "\033[H\033[2J\033[3J"
@@ -78,7 +75,7 @@ class Command(BaseCommand):
                 self.watch(backends, **options)
             else:
                 self.stdout.write(self.show(backends, options["json"], indent=2))
-        except InvalidChannelBackend as exc:
+        except ImproperlyConfigured as exc:
             raise CommandError(str(exc)) from exc
         except BackendUnavailable as exc:
             raise CommandError(f"The store does not answer: {exc}") from exc

@@ -1,6 +1,5 @@
 import sys
 
-from django.channels.exceptions import InvalidChannelBackend
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.channels.processes.console import log_to_console
 from django.channels.processes.link import take_link
@@ -9,6 +8,7 @@ from django.channels.processes.supervisor import Supervisor
 from django.channels.processes.worker import WorkerProcess
 from django.channels.registry import registry
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import autoreload
 
@@ -147,7 +147,7 @@ class Command(BaseCommand):
     def get_backend(self, alias):
         try:
             backend = channels[alias]
-        except InvalidChannelBackend as exc:
+        except ImproperlyConfigured as exc:
             raise CommandError(str(exc)) from exc
         if backend.process_local:
             raise CommandError(
