@@ -125,30 +125,32 @@ def memory_after_a_call(application):
 
 
 def profile_calls(application, calls):
-    """Return a profile of so many calls, by time in each function itself."""
+    """Return a profile of so many calls."""
     for _ in range(BATCH):
         call(application)
+    return profile(lambda: [call(application) for _ in range(calls)])
+
+
+def profile(function):
+    """Return a profile of a call of a function, by time in each function itself."""
     profiler, output = cProfile.Profile(), io.StringIO()
-    profiler.enable()
-    for _ in range(calls):
-        call(application)
-    profiler.disable()
+    profiler.runcall(function)
     stats = pstats.Stats(profiler, stream=output)
     stats.strip_dirs().sort_stats("tottime").print_stats(30)
     return output.getvalue()
 
 
-def serve():
-    """Answer questions until there are no more."""
-    from benchmarks.project.wsgi import application
-
-    functions = (time_calls, transfer, growth, memory_after_a_call, profile_calls)
+def serve(functions, *given):
+    """Answer questions until there are no more, by functions of what is given."""
     by_name = {function.__name__: function for function in functions}
     for line in sys.stdin:
         name, *arguments = json.loads(line)
-        answer = by_name[name](application, *arguments)
+        answer = by_name[name](*given, *arguments)
         print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    serve()
+    from benchmarks.project.wsgi import application
+
+    functions = (time_calls, transfer, growth, memory_after_a_call, profile_calls)
+    serve(functions, application)

@@ -1,4 +1,8 @@
-"""The comparison of two sides: samples in turns, ratios, spread, bounds."""
+"""
+The comparison of two sides: samples in turns, ratios, spread, bounds.
+
+Where there is nothing to compare with, there is one side, the first.
+"""
 
 import dataclasses
 import statistics
@@ -10,7 +14,8 @@ from dataclasses import dataclass, field
 class Bound:
     """
     What the "ratio" (patched / unpatched), the "difference" (patched - unpatched,
-    in the measure's unit) or the "figure" (patched, in that unit) may be.
+    in the measure's unit) or the "figure" (patched, in that unit) may be. Without
+    limits it may be anything.
     """
 
     of: str
@@ -26,32 +31,42 @@ class Bound:
     def holds(self, value):
         if self.at_most is not None:
             return value <= self.at_most
-        return value >= self.at_least
+        return self.at_least is None or value >= self.at_least
 
     def __str__(self):
         sign, limit = ("≤", self.at_most) if self.at_most else ("≥", self.at_least)
-        return f"{sign} {self.show(limit)}"
+        return "" if limit is None else f"{sign} {self.show(limit)}"
 
     def show(self, value):
         """Return a bounded value as text."""
-        formats = {"ratio": ".3f", "difference": "+.2f", "figure": ".1f"}
-        return format(value, formats[self.of])
+        if self.of == "figure":
+            return show_figure(value)
+        return format(value, {"ratio": ".3f", "difference": "+.2f"}[self.of])
+
+
+def show_figure(figure):
+    """Return a figure as text."""
+    if figure < 10:
+        return f"{figure:.2f}"
+    return f"{figure:.1f}" if figure < 1000 else f"{figure:,.0f}"
 
 
 @dataclass(frozen=True)
 class Plan:
     """
     How many samples are taken: ``rounds`` in each of so many ``starts`` of the
-    processes, each of about so many ``seconds``.
+    processes, each of about so many ``seconds``. ``warm_up`` says whether a sample
+    comes before them that does not count.
     """
 
     starts: int
     rounds: int
     seconds: float
+    warm_up: bool = True
 
     def quick(self):
         """Return the plan of a smoke run."""
-        return Plan(1, 1, self.seconds / 5)
+        return Plan(1, 1, self.seconds / 5, self.warm_up)
 
     def repeated(self, times):
         """Return the plan with as many times the starts."""
@@ -66,6 +81,8 @@ class Measure:
     ``probe`` is called with a side and this measure. It returns a context
     manager whose value has sample(seconds), which returns a figure in ``unit``.
     ``middleware`` says whether the site has startproject's middleware.
+
+    If a sample holds several figures, ``parts`` has a measure for each of them.
     """
 
     key: str
@@ -75,11 +92,15 @@ class Measure:
     probe: type
     plan: Plan
     middleware: bool = False
+    parts: tuple = ()
 
 
 @dataclass
 class Result:
-    """The samples of a measure: a pair of pairs for each round."""
+    """
+    The samples of a measure: a pair of pairs for each round. If there is but one
+    side, the pairs of the other are empty.
+    """
 
     measure: Measure
     patched: list = field(default_factory=list)
@@ -91,17 +112,20 @@ class Result:
 
     @property
     def figures(self):
-        """Return the median of the patched and of the unpatched side."""
+        """Return the median of the patched and of the unpatched side, or None."""
         return tuple(
-            statistics.median(sample for pair in side for sample in pair)
+            statistics.median(samples) if samples else None
             for side in (self.patched, self.unpatched)
+            for samples in [[sample for pair in side for sample in pair]]
         )
 
     @property
     def values(self):
         """Return what is bounded, for each round."""
         return [
-            self.measure.bound.value(statistics.mean(patched), statistics.mean(other))
+            self.measure.bound.value(
+                statistics.mean(patched), statistics.mean(other) if other else None
+            )
             for patched, other in zip(self.patched, self.unpatched, strict=True)
         ]
 
@@ -122,20 +146,35 @@ class Result:
     def holds(self):
         return self.measure.bound.holds(self.value)
 
+    def split(self):
+        """Return the results of the parts of the measure."""
+
+        def pick(index, side):
+            return [[sample[index] for sample in pair] for pair in side]
+
+        return [
+            Result(part, pick(index, self.patched), pick(index, self.unpatched))
+            for index, part in enumerate(self.measure.parts)
+        ]
+
 
 def compare(measure, sides, plan):
-    """Take the samples of a measure, of the sides (patched, unpatched) in turns."""
+    """
+    Take the samples of a measure, of the sides (patched, unpatched) in turns, or
+    of one side.
+    """
     result = Result(measure)
     for start in range(plan.starts):
         with ExitStack() as stack:
             # What starts first has no lasting advantage.
-            order = (0, 1) if start % 2 else (1, 0)
+            order = range(len(sides)) if start % 2 else range(len(sides))[::-1]
             probes = {
                 index: stack.enter_context(measure.probe(sides[index], measure))
                 for index in order
             }
-            for index in order:
-                probes[index].sample(plan.seconds)  # Warms up.
+            if plan.warm_up:
+                for index in order:
+                    probes[index].sample(plan.seconds)
             for number in range(plan.rounds):
                 take_round(result, probes, plan.seconds, number % 2)
     return result
@@ -145,5 +184,6 @@ def take_round(result, probes, seconds, first):
     """Take the four samples of a round, ``first`` being the side A."""
     samples = {0: [], 1: []}
     for index in (first, 1 - first, 1 - first, first):
-        samples[index].append(probes[index].sample(seconds))
+        if index in probes:
+            samples[index].append(probes[index].sample(seconds))
     result.add_round(samples[0], samples[1])

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from contextlib import suppress
 
 from fork.base import Problem
 
@@ -14,13 +15,15 @@ class Caller:
     sides can stay and take turns.
     """
 
-    def __init__(self, side, middleware, serialize=False):
+    module = "benchmarks.caller"
+
+    def __init__(self, side, middleware=False, serialize=False, **environment):
         self.side = side
-        self.environment = side.environment(middleware, serialize)
+        self.environment = side.environment(middleware, serialize, **environment)
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [self.side.python, "-m", "benchmarks.caller"],
+            [self.side.python, "-m", self.module],
             env=self.environment,
             cwd=self.side.scratch,
             stdin=subprocess.PIPE,
@@ -30,7 +33,8 @@ class Caller:
         return self
 
     def __exit__(self, *exc_info):
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             self.process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -39,14 +43,21 @@ class Caller:
         self.process.stdout.close()
 
     def ask(self, question, *arguments):
-        """Call a function of caller.py in the process and return what it returns."""
+        """Call a function of the module in the process and return what it returns."""
+        self.tell(question, *arguments)
+        return self.hear()
+
+    def tell(self, question, *arguments):
+        """Let the process begin with what ask() asks."""
         try:
             self.process.stdin.write(json.dumps([question, *arguments]) + "\n")
             self.process.stdin.flush()
-            answer = self.process.stdout.readline()
         except BrokenPipeError:
-            answer = ""
-        if not answer:
+            pass  # Then there is no answer either.
+
+    def hear(self):
+        """Return the answer to what has been told, once it is there."""
+        if not (answer := self.process.stdout.readline()):
             raise Problem(f"The process with the {self.side.name} Django has failed.")
         return json.loads(answer)
 

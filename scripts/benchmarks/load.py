@@ -54,36 +54,44 @@ def transfer(port, data, timeout=TIMEOUT):
 
 
 def rate(port, url, seconds):
-    """
-    Load a server for so many seconds and return the requests per second.
+    """Load a server for so many seconds and return the requests per second."""
+    elapsed, latencies = measure(port, url, seconds)
+    return len(latencies) / elapsed
 
-    CONNECTIONS requests are always open, each on a connection of its own.
+
+def measure(port, url, seconds, connections=CONNECTIONS):
     """
-    data, count = request("GET", url), 0
+    Load a server for so many seconds. Return the seconds that it took, and those
+    of each request.
+
+    So many requests are always open, each on a connection of its own.
+    """
+    data, latencies = request("GET", url), []
     start = time.perf_counter()
     with selectors.DefaultSelector() as selector:
-        for _ in range(CONNECTIONS):
+        for _ in range(connections):
             ask(selector, port, data)
         while (elapsed := time.perf_counter() - start) < seconds:
             for key, _ in selector.select(TIMEOUT):
                 if finished(key.fileobj):
                     selector.unregister(key.fileobj)
                     key.fileobj.close()
-                    count += 1
+                    latencies.append(time.perf_counter() - key.data)
                     ask(selector, port, data)
         for key in list(selector.get_map().values()):
             # Answered, so that the next sample begins with an idle server.
             while not finished(key.fileobj):
                 pass
             key.fileobj.close()
-    return count / elapsed
+    return elapsed, latencies
 
 
 def ask(selector, port, data):
     """Open a connection, send a request on it and have the selector watch it."""
+    start = time.perf_counter()
     connection = socket.create_connection(("127.0.0.1", port), TIMEOUT)
     connection.sendall(data)
-    selector.register(connection, selectors.EVENT_READ)
+    selector.register(connection, selectors.EVENT_READ, start)
 
 
 def finished(connection):

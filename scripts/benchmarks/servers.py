@@ -1,4 +1,4 @@
-"""Figures of a gunicorn server with one sync worker."""
+"""Figures of a gunicorn server, which has one sync worker unless said otherwise."""
 
 import os
 import signal
@@ -38,10 +38,12 @@ class Server:
     """
     gunicorn with the site, on a free port of the loopback interface.
 
-    ``url`` is the path that is asked for once before any measurement.
+    ``url`` is the path that is asked for once before any measurement, ``options``
+    are those of gunicorn.
     """
 
     url = "/"
+    options = ("--workers", "1", "--worker-class", "sync", "--threads", "1")
 
     def __init__(self, side, measure):
         self.side = side
@@ -66,10 +68,9 @@ class Server:
 
     def spawn(self, fd):
         command = ["-m", "gunicorn", "benchmarks.project.wsgi", "--bind", f"fd://{fd}"]
-        command += ["--workers", "1", "--worker-class", "sync", "--threads", "1"]
         return subprocess.Popen(
-            [self.side.python, *command],
-            env=self.side.environment(self.middleware),
+            [self.side.python, *command, *self.options],
+            env=self.environment(),
             cwd=self.side.scratch,
             pass_fds=[fd],
             stdin=subprocess.DEVNULL,
@@ -78,6 +79,10 @@ class Server:
             # The server and its worker are a group, which ends as a whole.
             start_new_session=True,
         )
+
+    def environment(self):
+        """Return the environment of the site."""
+        return self.side.environment(self.middleware)
 
     def prepare(self):
         """Wait for the first answer."""

@@ -15,6 +15,9 @@ PACKAGES = (
     "sqlparse>=0.3.1",
     "gunicorn>=23,<26",
     "pybase64>=1.4",
+    "redis>=5.1",
+    "hiredis>=3.0",
+    "psycopg[binary]>=3.1.8",
 )
 
 PAYLOAD_SIZE = 10_000_000  # Bytes.
@@ -45,7 +48,7 @@ class Side:
         """Return the path of the file that is sent and received."""
         return self.scratch / "payload"
 
-    def environment(self, middleware=False, serialize=False):
+    def environment(self, middleware=False, serialize=False, **extra):
         """Return the environment of a process that runs the site on this side."""
         env = environment(
             # Bytecode stays out of the trees.
@@ -56,6 +59,7 @@ class Side:
             BENCH_MIDDLEWARE="startproject" if middleware else "",
             BENCH_SERIALIZE="1" if serialize else "",
             BENCH_PAYLOAD=str(self.payload),
+            **extra,
         )
         env.pop("PYTHONDONTWRITEBYTECODE", None)
         return env

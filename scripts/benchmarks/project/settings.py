@@ -3,9 +3,11 @@ Settings like those that startproject writes, but for production.
 
 Environment: BENCH_MIDDLEWARE, startproject's middleware if it is not empty;
 BENCH_SERIALIZE, requests and responses that cross as text if it is not empty;
-BENCH_PAYLOAD, the file that the site serves.
+BENCH_PAYLOAD, the file that the site serves; BENCH_CHANNELS and BENCH_DATABASE,
+the default channel layer and database as JSON.
 """
 
+import json
 import os
 
 SECRET_KEY = "only-for-benchmarks"
@@ -42,5 +44,12 @@ if os.environ.get("BENCH_SERIALIZE"):
             "OPTIONS": {"SERIALIZE": True},
         }
     }
+
+if os.environ.get("BENCH_CHANNELS"):
+    CHANNELS = {"default": json.loads(os.environ["BENCH_CHANNELS"])}
+    INSTALLED_APPS += ["django.channels", "benchmarks.project"]
+
+if os.environ.get("BENCH_DATABASE"):
+    DATABASES = {"default": json.loads(os.environ["BENCH_DATABASE"])}
 
 PAYLOAD = os.environ.get("BENCH_PAYLOAD")
