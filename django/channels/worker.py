@@ -45,9 +45,9 @@ def run_consumer(backend, channel, message):
         logger.error("A message on %r was dropped: it has no consumer.", channel)
         return "no consumer"
     about = {"consumer": consumer, "channel": channel, "message": message}
-    notify(consumer_started, consumer, **about)
     begun = time.perf_counter()
     try:
+        notify(consumer_started, consumer, **about)
         consumer(channel, message)
         return "handled"
     except BaseException as exc:
@@ -133,7 +133,7 @@ class Pace:
     """
 
     seconds = 0.00025
-    most = 16
+    most = 8
 
     def __init__(self):
         self._average = self.seconds

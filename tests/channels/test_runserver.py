@@ -17,7 +17,7 @@ from django.channels.interfaces import runserver
 from django.channels.interfaces.wsgi import Switch
 from django.channels.registry import consumer, registry
 from django.core.management.commands.runserver import Command
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, override_settings
 
 from .utils import wait_until
 
@@ -56,6 +56,12 @@ class BannerTests(SimpleTestCase):
         self.assertEqual(
             runserver.describe(), f"Channels: memory layer, {count + 1} consumers"
         )
+
+    @override_settings(
+        CHANNELS={"default": {"BACKEND": "channels.remote.RemoteBackend"}}
+    )
+    def test_workers_that_have_to_run_beside_it(self):
+        self.assertIn("wait for workers: manage.py runworker", runserver.describe())
 
     def test_one_consumer(self):
         registry._registry = {}

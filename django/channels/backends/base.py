@@ -29,6 +29,9 @@ from django.channels.messages import (
 
 logger = logging.getLogger("django.channels.backends")
 
+# Inboxes to which a message of a group is pushed in one round trip.
+GROUP_BATCH = 100
+
 PARAMS = ("BACKEND", "CAPACITY", "EXPIRY", "LOCATION", "OPTIONS")
 
 
@@ -90,7 +93,12 @@ class BaseChannelBackend:
         self.expiry = params.get("EXPIRY", 60)
         self.capacity = params.get("CAPACITY", 10_000)
         self.location = params.get("LOCATION", "")
-        self.options = self.default_options | params.get("OPTIONS", {})
+        options = params.get("OPTIONS", {})
+        if not isinstance(options, dict):
+            raise InvalidChannelBackend(
+                f"'OPTIONS' in CHANNELS[{alias!r}] must be a dict, not {options!r}."
+            )
+        self.options = self.default_options | options
         self._check_keys(params, PARAMS, f"CHANNELS[{alias!r}]")
         self._check_keys(
             self.options, self.default_options, f"CHANNELS[{alias!r}]['OPTIONS']"
@@ -235,12 +243,22 @@ class BaseChannelBackend:
         self.push_group(group, self.inboxes(group), packed)
 
     def push_group(self, group, inboxes, packed):
-        """Append a packed message for `group` to each of `inboxes`."""
-        for inbox in inboxes:
-            try:
-                self.push(group_address(inbox, group), packed)
-            except ChannelFull as exc:
-                logger.warning("A message to the group %r was dropped: %s", group, exc)
+        """
+        Append a packed message for `group` to each of `inboxes`. Raise
+        BackendUnavailable, after all, if the store of some does not answer.
+        """
+        unavailable = None
+        for start in range(0, len(inboxes), GROUP_BATCH):
+            batch = inboxes[start : start + GROUP_BATCH]
+            addresses = [group_address(inbox, group) for inbox in batch]
+            for error in self.push_many([(name, packed) for name in addresses]):
+                if isinstance(error, ChannelFull):
+                    message = "A message to the group %r was dropped: %s"
+                    logger.warning(message, group, error)
+                elif error is not None:
+                    unavailable = error
+        if unavailable is not None:
+            raise unavailable
 
     def announce(self, name, info, lifetime):
         """
@@ -282,7 +300,7 @@ class BaseChannelBackend:
 
     def _check_number(self, key, value, least=0, types=(int, float)):
         """Raise InvalidChannelBackend unless `value` is a number above `least`."""
-        if type(value) not in types or not value > least:
+        if type(value) not in types or not least < value < float("inf"):
             kind = "an integer" if types == (int,) else "a number"
             raise InvalidChannelBackend(
                 f"{key!r} in CHANNELS[{self.alias!r}] must be {kind} above {least}, "

@@ -39,6 +39,8 @@ class SharedBackend(BaseChannelBackend):
             )
         self.envelopes = Envelopes(keys, self.expiry)
         self._local = threading.local()
+        # Sentence -> when it was logged last.
+        self._refusals = {}
 
     def open(self, envelope, queue, now):
         """
@@ -49,11 +51,21 @@ class SharedBackend(BaseChannelBackend):
             opened = self.envelopes.open(envelope, queue, now)
         except InvalidEnvelope as exc:
             self.drops["refused"] += 1
-            security_logger.warning("%s", exc)
+            self._log_refusal(str(exc))
             return None
         if opened is None:
             self.drops["expired"] += 1
         return opened
+
+    def _log_refusal(self, sentence):
+        """Log why an envelope was refused: each sentence once a second."""
+        now = time.monotonic()
+        if now - self._refusals.get(sentence, 0) < 1:
+            return
+        if len(self._refusals) > 100:
+            self._refusals.clear()
+        self._refusals[sentence] = now
+        security_logger.warning("%s", sentence)
 
     def cross(self, message):
         """Send `message` through the store and return what is received."""

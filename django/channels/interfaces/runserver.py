@@ -31,4 +31,7 @@ def describe():
     backend = channels[DEFAULT_CHANNEL_ALIAS]
     count = registry.count(backend.alias)
     noun = "consumer" if count == 1 else "consumers"
-    return f"Channels: {backend.describe()} layer, {count} {noun}"
+    line = f"Channels: {backend.describe()} layer, {count} {noun}"
+    if not backend.process_local:
+        line += ". Requests wait for workers: manage.py runworker"
+    return line

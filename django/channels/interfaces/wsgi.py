@@ -13,7 +13,12 @@ consumer, and what cannot be serialised stands beside the message.
 """
 
 from django.channels.channel import Channel
-from django.channels.exceptions import ChannelFull, InvalidMessage, ResponseTimeout
+from django.channels.exceptions import (
+    BackendUnavailable,
+    ChannelFull,
+    InvalidMessage,
+    ResponseTimeout,
+)
 from django.channels.interfaces.exchange import RequestMessage, content_length
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.channels.registry import registry
@@ -114,6 +119,9 @@ def leave(message, consumer):
     except ChannelFull as exc:
         message.finish()
         return refuse(message.request, 503, "The server is too busy.", exc)
+    except BackendUnavailable as exc:
+        message.finish()
+        return refuse(message.request, 503, "The server cannot answer now.", exc)
     except Exception as exc:
         message.finish()
         return response_for_exception(message.request, exc)
@@ -127,6 +135,9 @@ def wait(message):
     except ResponseTimeout as exc:
         message.close()
         return refuse(message.request, 504, str(exc), exc)
+    except BackendUnavailable as exc:
+        message.close()
+        return refuse(message.request, 503, "The server cannot answer now.", exc)
     except InvalidMessage as exc:
         message.close()
         return refuse(message.request, 500, "Server Error (500)", exc)

@@ -20,7 +20,7 @@ from django.channels.models import Message
 # Seconds between two looks of a receiver that has just begun to wait, and of
 # one that has waited for long.
 FIRST_INTERVAL = 0.002
-LAST_INTERVAL = 0.075
+LAST_INTERVAL = 0.06
 
 # Seconds after which a receiver looks although nothing tells of a message.
 LOOK_INTERVAL = 1

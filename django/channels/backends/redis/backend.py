@@ -19,7 +19,6 @@ from django.channels.exceptions import (
 from django.channels.messages import (
     check_channel_name,
     clean_message,
-    group_address,
     queue_name,
 )
 from django.core.exceptions import ImproperlyConfigured
@@ -40,6 +39,9 @@ except ModuleNotFoundError as exc:
 logger = logging.getLogger("django.channels.backends")
 
 DEFAULT_LOCATION = "redis://127.0.0.1:6379/0"
+
+# Seconds beyond its time for which a receiver passes over what it cannot take.
+REFUSING = 1
 
 # What push.lua returns for a queue at its capacity.
 FULL = -1
@@ -233,7 +235,9 @@ class RedisBackend(SharedBackend):
                 if envelope is not None
             ]
             received = [item for item in opened if item is not None]
-            if received or (not entries and time.monotonic() >= deadline):
+            past = time.monotonic() - deadline
+            # What has expired, or is refused, holds nobody up for long.
+            if received or past >= (REFUSING if entries else 0):
                 return received
 
     def _fetch(self, queues, timeout, most):
@@ -286,38 +290,6 @@ class RedisBackend(SharedBackend):
             for inbox, channels in zip(inboxes, members)
             if channels
         }
-
-    def push_group(self, group, inboxes, packed):
-        by_shard, failed = {}, None
-        for inbox in inboxes:
-            by_shard.setdefault(self._ranked(inbox)[0], []).append(inbox)
-        for shard, names in by_shard.items():
-            try:
-                self._push_group(shard, group, names, packed)
-            except BackendUnavailable as exc:
-                # The members on other shards still hear it.
-                failed = exc
-        if failed is not None:
-            raise failed
-
-    def _push_group(self, shard, group, inboxes, packed):
-        commands = [
-            self._push_command(shard, inbox, group_address(inbox, group), packed)
-            for inbox in inboxes
-        ]
-        for inbox, reply in zip(inboxes, shard.session.call_each(*commands)):
-            self._note_group_push(group, inbox, packed, reply)
-
-    def _note_group_push(self, group, inbox, packed, reply):
-        try:
-            if isinstance(reply, Exception):
-                raise reply
-            if reply == FULL:
-                raise self._full(inbox)
-            if reply:
-                self.push(group_address(inbox, group), packed)
-        except (BackendUnavailable, ChannelFull) as exc:
-            logger.warning("A message to the group %r was dropped: %s", group, exc)
 
     # What people look at.
 

@@ -184,7 +184,7 @@ class Shard:
         while True:
             command = ("SCAN", cursor, "MATCH", escape(self.prefix) + pattern)
             ((cursor, found),) = self.session.call((*command, "COUNT", 1000))
-            keys.update(key.decode() for key in found)
+            keys.update(key.decode("utf-8", "replace") for key in found)
             if cursor == b"0":
                 return sorted(keys)
 
