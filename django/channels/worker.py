@@ -286,12 +286,12 @@ class Worker:
             close_old_connections()
             self.pace.note(time.monotonic() - begun)
             if number is not None:
-                self._acknowledge(message, number)
+                failed = {} if outcome == "handled" else {"failed": True}
+                self._acknowledge(message, {"acknowledged": number} | failed)
 
-    def _acknowledge(self, message, number):
+    def _acknowledge(self, message, answer):
         try:
-            channel = message.get("send_channel", "")
-            self.backend.reply(channel, {"acknowledged": number})
+            self.backend.reply(message.get("send_channel", ""), answer)
         except ChannelError as exc:
             logger.warning("A message could not be acknowledged: %s", exc)
 

@@ -493,6 +493,19 @@ class SupervisedTests(WorkerSiteTestCase):
         self.assertEqual(process.wait(PATIENCE), 0)
         self.assertEqual(self.done("held"), [["one"]])
 
+    def test_a_signal_to_all_processes_at_once_is_the_first_for_each(self):
+        """As systemd sends it, unless it is told to send it to the supervisor."""
+        supervisor = self.start("--processes=2", ready=2)
+        self.send("app.hold", text="one")
+        wait_until(lambda: self.done("begun"))
+        for pid in [supervisor.pid, *self.workers()]:
+            os.kill(pid, signal.SIGTERM)
+        time.sleep(0.5)
+        self.write("release", "")
+        self.assertEqual(supervisor.wait(PATIENCE), 0)
+        self.assertEqual(self.done("held"), [["one"]])
+        self.assertAllEnd()
+
     def test_a_process_that_is_killed_is_replaced(self):
         self.start("--processes=2", ready=2)
         self.send("app.hold", text="lost")

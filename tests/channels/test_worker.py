@@ -596,7 +596,8 @@ class AcknowledgementTests(SimpleTestCase):
 
         with self.assertLogs(LOGGER, "ERROR"):
             received = self.run_message()
-        self.assertEqual(received, ("socket!1", {"acknowledged": 7}))
+        answer = {"acknowledged": 7, "failed": True}
+        self.assertEqual(received, ("socket!1", answer))
 
     def test_cannot_be_sent_to_what_is_no_channel(self):
         @consumer("test.messages")

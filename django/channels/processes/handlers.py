@@ -13,12 +13,15 @@ STOP_SIGNALS = [
 
 
 @contextmanager
-def signal_handlers(stop, hang_up=None, end=lambda: None):
+def signal_handlers(stop, hang_up=None, end=lambda: None, once=False):
     """
     Within the context the first SIGTERM or SIGINT calls `stop`. The second calls
     `end` and ends the process at once, with the exit code 128 + its number, as
     a shell tells of it. SIGHUP calls `hang_up`. Without that it is as SIGTERM,
     unless it is ignored as with nohup. A fork has the handlers from before.
+
+    With `once` a second signal does nothing: it may be the first one again, which
+    a supervisor passes on that has got it as well.
 
     The functions are called in the main thread, between any two steps of it, so
     they must not wait for a lock. Only the main thread may enter the context.
@@ -31,6 +34,8 @@ def signal_handlers(stop, hang_up=None, end=lambda: None):
             os.kill(os.getpid(), number)
         elif hang_up and number not in STOP_SIGNALS:
             hang_up()
+        elif told and once:
+            pass
         elif told:
             with suppress(Exception):
                 end()

@@ -51,7 +51,8 @@ class WorkerProcess:
 
     def run(self):
         """Work until a signal tells to stop, or `max_messages` have been handled."""
-        with signal_handlers(self.stop):
+        # A supervisor ends by itself what does not end in time.
+        with signal_handlers(self.stop, once=self.link is not None):
             self.work()
 
     def work(self):
