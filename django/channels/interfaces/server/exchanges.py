@@ -1,0 +1,243 @@
+"""
+One request of a client and its response, as messages.
+
+The request goes out on django.wsgi.request, and the greenlet of the connection
+waits for the answer: for memory only, however long it takes.
+"""
+
+from gevent import get_hub
+from gevent.queue import Empty, SimpleQueue
+
+from django.channels.exceptions import (
+    ChannelError,
+    ChannelFull,
+    InvalidMessage,
+    ResponseBroken,
+)
+from django.channels.interfaces.http.bodies import body_decoder
+from django.channels.interfaces.http.errors import InvalidResponse
+from django.channels.interfaces.http.writing import CONTINUE, ResponseWriter
+from django.channels.messages import encode_bytes
+from django.channels.registry import registry
+from django.channels.responses import check_part, check_response, decode_content
+
+REQUEST_CHANNEL = "django.wsgi.request"
+DISCONNECT_CHANNEL = "django.wsgi.disconnect"
+BODY_PREFIX = "django.wsgi.body"
+
+# Seconds after which a client that waits is watched for leaving.
+PATIENCE = 0.2
+
+# What is put beside messages when the client has left.
+GONE = object()
+
+
+class Exchange:
+    """
+    The request with `head`, a Head, on `connection`, a ConnectionHandler, and the
+    response to it.
+    """
+
+    def __init__(self, connection, head):
+        self.connection = connection
+        self.server = connection.server
+        self.head = head
+        self.writer = ResponseWriter.for_request(head, connection.server.name)
+        self.timeout = connection.server.backend.expiry
+        self.decoder = body_decoder(head, self.server.limits.body)
+        self._mailbox = SimpleQueue()
+        self._body_channel = None
+        self._room = 0
+        self._credit = None
+        self._ended = False
+        self._begun = False
+        self._continued = not head.expect_continue
+
+    def run(self):
+        """Return the status of the response, and whether another request may come."""
+        server = self.server
+        message = server.request_message(self.connection, self.head)
+        self.path = message["path"]
+        self.channel = server.open_channel(self._mailbox.put)
+        try:
+            message["response_channel"] = self.channel
+            message |= self._body()
+            server.relay.send(REQUEST_CHANNEL, message, self._mailbox.put)
+            status = self._answer()
+            return status, self.writer.keep_alive and self.decoder.done
+        finally:
+            server.close_channel(self.channel)
+            if not self._ended:
+                self._tell_of_leaving()
+
+    # The body of the request.
+
+    def _body(self):
+        """Return the keys of the message that are about the body."""
+        if self.decoder.done:
+            return {}
+        size = self.head.content_length
+        if size is None or size > self.server.backend.chunk_size:
+            self._body_channel = f"{BODY_PREFIX}.{self.channel.replace('!', '.')}!body"
+            return {"body_channel": self._body_channel}
+        return {"body": encode_bytes(b"".join(self._parts()))}
+
+    def _parts(self):
+        """Yield the bytes of the body as they come from the client."""
+        if not self._continued:
+            self._continued = True
+            self.connection.write(CONTINUE)
+        while not self.decoder.done:
+            if part := self.connection.read_body(self.decoder):
+                yield part
+
+    def _send_body(self):
+        """Send as much of the body as its reader has room for."""
+        while self._room and self._body_channel is not None:
+            chunk, size = [], 0
+            for part in self._parts():
+                chunk.append(part)
+                size += len(part)
+                if size >= self.server.backend.chunk_size - 65536:
+                    break
+            message = {"bytes": encode_bytes(b"".join(chunk))}
+            if size:
+                message["more"] = True
+            self.server.relay.send(self._body_channel, message)
+            self._room -= 1
+            if not size:
+                self._body_channel = None
+
+    # The response.
+
+    def _answer(self):
+        """Send the response. Return its status."""
+        try:
+            message = self._receive()
+            check_response(message)
+        except Empty:
+            sentence = f"The request was not answered within {self.timeout} seconds."
+            return self._fail(504, sentence)
+        except ChannelFull:
+            return self._fail(503, "The server is too busy.")
+        except InvalidMessage as exc:
+            self.server.log_error(self.head, exc)
+            return self._fail(500, "Server Error (500)")
+        except ChannelError as exc:
+            self.server.log_error(self.head, exc)
+            return self._fail(503, "The server cannot answer now.")
+        try:
+            self._write(message)
+        except (InvalidMessage, InvalidResponse, ResponseBroken, Empty) as exc:
+            self.server.log_error(self.head, exc)
+            if not self._begun:
+                return self._fail(500, "Server Error (500)")
+            self.writer.keep_alive = False
+        return message.get("status", 200)
+
+    def _write(self, message):
+        charset = "utf-8"
+        data = decode_content(message, charset)
+        more = message.get("more", False)
+        head = self.writer.head(
+            message.get("status", 200),
+            message.get("reason") or self.server.reason(message.get("status", 200)),
+            response_headers(message),
+            None if more else len(data),
+        )
+        self._begun = True
+        body = self.writer.body(data) if data else b""
+        if not more:
+            self._ended = True
+            self.connection.write(head + body + self.writer.end())
+            return
+        self.connection.write(head + body)
+        self._credit = message.get("credit_channel")
+        while more:
+            self._tell(self._credit, {"read": 1})
+            message = self._receive()
+            check_part(message)
+            if data := decode_content(message, charset):
+                self.connection.write(self.writer.body(data))
+            more = message.get("more", False)
+        self._ended = True
+        self.connection.write(self.writer.end())
+
+    def _fail(self, status, sentence):
+        """Send a response of one sentence."""
+        data = sentence.encode()
+        headers = [("Content-Type", "text/plain; charset=utf-8")]
+        head = self.writer.head(status, self.server.reason(status), headers, len(data))
+        self.connection.write(head + self.writer.body(data) + self.writer.end())
+        self._ended = self._ended or status == 504
+        return status
+
+    def _receive(self):
+        """
+        Return the next message of the response, and send the body of the request
+        meanwhile. Raise Empty if none comes in time, a ChannelError if the request
+        could not be sent, and OSError if the client leaves.
+        """
+        while True:
+            if self._room:
+                self._send_body()
+            item = self._wait()
+            if isinstance(item, Exception):
+                raise item
+            if item is GONE:
+                raise OSError("The client has left.")
+            if "read" in item:
+                self._room += min(max(int(item["read"]), 0), 64)
+            elif "timeout" in item:
+                self.timeout = item["timeout"]
+            else:
+                return item
+
+    def _wait(self):
+        """Return what comes next, and watch whether the client leaves meanwhile."""
+        try:
+            return self._mailbox.get(timeout=min(PATIENCE, self.timeout))
+        except Empty:
+            if self.timeout <= PATIENCE:
+                raise
+        watcher = get_hub().loop.io(self.connection.socket.fileno(), 1)
+        watcher.start(self._look, watcher)
+        try:
+            return self._mailbox.get(timeout=self.timeout - PATIENCE)
+        finally:
+            watcher.close()
+
+    def _look(self, watcher):
+        """See what has come from a client that waits: its next request, or its end."""
+        try:
+            if not self.connection.peek():
+                self._mailbox.put(GONE)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._mailbox.put(GONE)
+        watcher.stop()
+
+    def _tell(self, channel, message):
+        if isinstance(channel, str):
+            self.server.relay.send(channel, message, lambda error: None)
+
+    def _tell_of_leaving(self):
+        """Tell those who may still send or read that nobody waits any more."""
+        self._tell(self._credit, {"closed": True})
+        self._tell(self._body_channel, {"error": "The client is gone."})
+        if registry.get(DISCONNECT_CHANNEL) is not None:
+            about = {"response_channel": self.channel, "path": self.path}
+            self._tell(DISCONNECT_CHANNEL, about)
+
+
+def response_headers(message):
+    """Return the headers of a response message, as pairs."""
+    headers = [tuple(pair) for pair in message.get("headers", ())]
+    content_type = message.get("content_type", message.get("mimetype"))
+    if not any(name.lower() == "content-type" for name, _ in headers):
+        if content_type is None:
+            content_type = "text/html; charset=utf-8"
+        if content_type:
+            headers.append(("Content-Type", content_type))
+    return headers

@@ -1,0 +1,220 @@
+"""
+Frames of WebSockets (RFC 6455, section 5) and the messages that they make.
+
+There is no I/O here: bytes go in and messages come out, and the other way.
+"""
+
+import codecs
+from struct import pack
+
+from websockets.frames import BINARY, CONT, TEXT
+from websockets.protocol import OPEN, SERVER, Protocol
+
+from django.channels.exceptions import ChannelError
+from django.channels.interfaces.server.limits import Rate
+
+# The code that stands for a connection which ended without a close frame.
+ABNORMAL = 1006
+
+# A control frame may come when a message is as large as it may be.
+CONTROL_SIZE = 125
+
+# Bytes from which on compression is worth its while.
+COMPRESS_FROM = 256
+
+# What a client is turned away for, by the code of the close frame.
+_FAILURES = {
+    1002: "websocket.protocol_error",
+    1007: "websocket.invalid_data",
+    1008: "websocket.rate",
+    1009: "websocket.too_big",
+    1011: "websocket.silent",
+    1013: "websocket.not_taken",
+}
+
+_DATA = frozenset([TEXT, BINARY, CONT])
+
+_new_decoder = codecs.getincrementaldecoder("utf-8")
+
+
+def encode_frame(opcode, data):
+    """
+    Return the one frame of a message as a server sends it: not masked, and not
+    compressed, which permessage-deflate leaves open for each message.
+    """
+    length = len(data)
+    if length < 126:
+        return pack("!BB", 0x80 | opcode, length) + data
+    if length < 65536:
+        return pack("!BBH", 0x80 | opcode, 126, length) + data
+    return pack("!BBQ", 0x80 | opcode, 127, length) + data
+
+
+class TooMuch(ChannelError):
+    """
+    A client sends more than it may: too long a message, too many frames or too
+    many messages. `code` is that of the close frame for it.
+    """
+
+    def __init__(self, text, code=1009):
+        super().__init__(text)
+        self.code = code
+
+
+class Assembly:
+    """A message whose frames come one by one. The first has the opcode `opcode`."""
+
+    __slots__ = ("size", "_decoder", "_parts", "_count")
+
+    def __init__(self, opcode):
+        self.size = 0
+        self._decoder = _new_decoder() if opcode is TEXT else None
+        self._parts = []
+        self._count = 0
+
+    def add(self, frame, limits):
+        """
+        Take the next frame. Return the message if it is the last, else None.
+
+        Raise TooMuch, or UnicodeDecodeError at the first frame that is not UTF-8.
+        """
+        self._count += 1
+        self.size += len(frame.data)
+        if self.size > limits.message_size:
+            raise TooMuch("message too big")
+        if self._count > limits.fragments:
+            raise TooMuch("too many fragments")
+        part = frame.data
+        if self._decoder is not None:
+            part = self._decoder.decode(part, frame.fin)
+        if part:
+            self._parts.append(part)
+        if not frame.fin:
+            return None
+        return (b"" if self._decoder is None else "").join(self._parts)
+
+
+class Framing:
+    """
+    The frames of a connection whose handshake has been answered at the time `now`:
+    `extensions` are those that have been negotiated in it.
+
+    `failure` is the code with which the client had to be turned away, or None.
+    """
+
+    __slots__ = ("failure", "_limits", "_protocol", "_assembly", "_rate")
+
+    def __init__(self, limits, extensions, now):
+        self.failure = None
+        self._limits = limits
+        self._assembly = None
+        self._rate = None if limits.rate is None else Rate(limits.rate, now)
+        # Not the one of the handshake, which holds its request.
+        self._protocol = Protocol(SERVER, max_size=limits.message_size + CONTROL_SIZE)
+        self._protocol.extensions = extensions
+
+    @property
+    def is_open(self):
+        """Whether no close frame has been sent."""
+        return self._protocol.state is OPEN
+
+    @property
+    def failure_name(self):
+        """The name under which the failure is counted."""
+        return _FAILURES.get(self.failure, "websocket.failed")
+
+    @property
+    def close_code(self):
+        """The code that the client has closed with: 1006 if it has not, or wrongly."""
+        received = self._protocol.close_rcvd
+        if received is None or self.failure is not None:
+            return ABNORMAL
+        return int(received.code)
+
+    def feed(self, data, now):
+        """
+        Take bytes that came at the time `now`. Return a list of the messages that
+        are complete, each as (str or bytes, size in bytes). After a close frame
+        from either side there are none.
+        """
+        protocol = self._protocol
+        wanted = protocol.state is OPEN
+        protocol.receive_data(data)
+        frames = protocol.events_received()
+        messages = []
+        if not wanted:
+            return messages
+        if protocol.parser_exc is not None and protocol.close_sent is not None:
+            self.failure = int(protocol.close_sent.code)
+        for frame in frames:
+            if frame.opcode not in _DATA:
+                continue
+            try:
+                item = self._take(frame)
+                if item is not None:
+                    self._check_rate(now)
+                    messages.append(item)
+            except TooMuch as exc:
+                self.fail(exc.code, str(exc))
+                break
+            except UnicodeDecodeError:
+                self.fail(1007, "text is not UTF-8")
+                break
+        return messages
+
+    def _take(self, frame):
+        data = frame.data
+        if frame.fin and frame.opcode is not CONT:
+            if len(data) > self._limits.message_size:
+                raise TooMuch("message too big")
+            message = str(data, "utf-8") if frame.opcode is TEXT else bytes(data)
+            return message, len(data)
+        if frame.opcode is not CONT:
+            self._assembly = Assembly(frame.opcode)
+        assembly = self._assembly
+        message = assembly.add(frame, self._limits)
+        if message is None:
+            return None
+        self._assembly = None
+        return message, assembly.size
+
+    def _check_rate(self, now):
+        if self._rate is not None and not self._rate.take(now):
+            raise TooMuch("too many messages", 1008)
+
+    def encode(self, opcode, data):
+        """Return the frame of a message, compressed if that has been negotiated."""
+        protocol = self._protocol
+        if not protocol.extensions or len(data) < COMPRESS_FROM:
+            return encode_frame(opcode, data)
+        send = protocol.send_text if opcode == TEXT else protocol.send_binary
+        send(data)
+        return b"".join(protocol.data_to_send())
+
+    def ping(self):
+        """Ask the client for a sign of life (RFC 6455, section 5.5.2)."""
+        self._protocol.send_ping(b"")
+
+    def close(self, code, reason=""):
+        """Begin the closing handshake."""
+        self._protocol.send_close(code, reason)
+
+    def fail(self, code, reason=""):
+        """Send a close frame, and take nothing more (RFC 6455, section 7.1.7)."""
+        self.failure = code
+        self._protocol.fail(code, reason)
+
+    def data_to_send(self):
+        """
+        Return the bytes of control frames that have to go out, and whether they
+        are the last.
+        """
+        if not self._protocol.writes:
+            return b"", False
+        writes = self._protocol.data_to_send()
+        return b"".join(writes), b"" in writes
+
+    def end(self):
+        """Free memory at once: the protocol and its parser refer to each other."""
+        self._protocol.parser = None
+        self._assembly = None

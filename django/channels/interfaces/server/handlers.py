@@ -1,0 +1,180 @@
+"""
+One connection of a client: reads its requests, and writes the responses.
+
+It has a greenlet, which waits for the client or for the answer of a worker. A
+request that becomes a WebSocket leaves it, and the greenlet ends.
+"""
+
+import logging
+import time
+from socket import MSG_PEEK, SHUT_WR
+
+import gevent
+from geventwebsocket.handler import WebSocketHandler
+
+from django.channels.interfaces.http.errors import RequestRefused
+from django.channels.interfaces.http.heads import find_head_end, parse_head
+from django.channels.interfaces.http.writing import (
+    simple_response,
+)
+from django.channels.interfaces.server.exchanges import Exchange
+
+access_logger = logging.getLogger("django.channels.access")
+logger = logging.getLogger("django.channels.interface")
+
+READ_SIZE = 65536
+
+# Seconds for which what a client sends after a refusal is read.
+LINGER = 1
+
+
+class ClientGone(Exception):
+    """The client has closed the connection."""
+
+
+class ConnectionHandler(WebSocketHandler):
+    """
+    Serves the connection `sock` of a client at `address` for `server`, an
+    InterfaceServer.
+
+    pywsgi makes one for each connection. Its reader and its parser are not
+    used, as they take what RFC 9112 calls ambiguous.
+    """
+
+    def __init__(self, sock, address, server):
+        self.socket = sock
+        self.client_address = address
+        self.server = server
+        self.limits = server.limits
+        # What has been read and not been used.
+        self.buffer = b""
+
+    def handle(self):
+        """Serve requests until the connection ends."""
+        try:
+            while self._handle_one():
+                # A client that never pauses must not keep others waiting.
+                gevent.sleep(0)
+        except (OSError, ClientGone):
+            pass
+        finally:
+            if self.socket is not None:
+                self.socket.close()
+
+    def detach(self):
+        """Give the socket, and what has been read from it, to somebody else."""
+        sock, self.socket = self.socket, None
+        data, self.buffer = self.buffer, b""
+        return sock, data
+
+    def _handle_one(self):
+        """Serve a request. Return whether another one may follow."""
+        try:
+            head = self._read_head()
+        except RequestRefused as exc:
+            return self._refuse(exc.status, exc.sentence)
+        if head is None:
+            return False
+        if "websocket" in head.upgrade:
+            self.server.open_websocket(self, head)
+            return False
+        begun = time.monotonic()
+        try:
+            exchange = Exchange(self, head)
+            status, keep_alive = exchange.run()
+        except RequestRefused as exc:
+            status, keep_alive = exc.status, self._refuse(exc.status, exc.sentence)
+        if access_logger.isEnabledFor(logging.INFO):
+            self._log(head, status, time.monotonic() - begun)
+        return keep_alive and not self.server.is_stopping
+
+    def _read_head(self):
+        """Return the next Head, or None if the client, or the server, has enough."""
+        data, self.buffer, position = self.buffer, b"", 0
+        deadline = None
+        while True:
+            if data:
+                end = find_head_end(data, position, self.limits.http)
+                if end >= 0:
+                    self.buffer = data[end:]
+                    return parse_head(data[:end], self.limits.http)
+                position = max(len(data) - 3, 0)
+                if deadline is None:
+                    deadline = time.monotonic() + self.limits.head_time
+            timeout = self.limits.keep_alive
+            if deadline is not None:
+                timeout = deadline - time.monotonic()
+            more = self._receive(timeout)
+            if not more:
+                if data and more is None:
+                    raise RequestRefused(408, "The request took too long.")
+                return None
+            data += more
+
+    def _receive(self, timeout):
+        """Return what comes next: b"" at the end, None if nothing comes in time."""
+        if timeout <= 0:
+            return None
+        self.socket.settimeout(timeout)
+        try:
+            return self.socket.recv(READ_SIZE)
+        except TimeoutError:
+            return None
+
+    def read_body(self, decoder):
+        """
+        Return the next bytes of a body. Raise RequestRefused if they do not come in
+        time, and ClientGone if the client leaves before its end.
+        """
+        while not decoder.done:
+            data, self.buffer = self.buffer, b""
+            data = data or self._receive(self.limits.body_time)
+            if data is None:
+                raise RequestRefused(408, "The body of the request took too long.")
+            if not data:
+                raise ClientGone
+            part = decoder.feed(data)
+            if decoder.done:
+                self.buffer = decoder.rest
+            if part:
+                return part
+        return b""
+
+    def peek(self):
+        """
+        Return the next byte that has come and leave it there, b"" at the end. Raise
+        OSError if none has come. It does not wait, so the hub may call it.
+        """
+        return self.socket._sock.recv(1, MSG_PEEK)
+
+    def write(self, data):
+        """Send bytes. Raise OSError if the client takes none for `write_time`."""
+        self.socket.settimeout(self.limits.write_time)
+        self.socket.sendall(data)
+
+    def _refuse(self, status, sentence):
+        self.server.counters[f"http.refused.{status}"] += 1
+        self.write(simple_response(status, sentence, server=self.server.name))
+        self._linger()
+        return False
+
+    def _linger(self):
+        """
+        Read what the client still sends, for a while: if it came to a closed
+        connection, the client would lose the answer (RFC 9112, section 9.6).
+        """
+        self.socket.shutdown(SHUT_WR)
+        deadline = time.monotonic() + LINGER
+        while self._receive(deadline - time.monotonic()):
+            pass
+
+    def _log(self, head, status, seconds):
+        access_logger.info(
+            '%s "%s %s HTTP/%s" %d %.4f s',
+            self.client_address[0] if self.client_address else "-",
+            head.method,
+            head.target,
+            head.version,
+            status,
+            seconds,
+        )

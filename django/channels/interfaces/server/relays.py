@@ -1,0 +1,187 @@
+"""
+What carries the messages of an interface process: its inbox, and what it sends.
+
+A relay lets a gevent hub send and receive without waiting. On Redis greenlets
+talk to the store: one sends all that is waiting in one round trip, another
+receives up to a hundred messages at a time. With other backends two threads
+do so, and wake the hub.
+
+Messages come in order to each channel. What cannot be sent is told to who sent
+it, and to nobody else.
+"""
+
+import logging
+import threading
+from collections import deque
+
+import gevent
+import gevent.event
+from gevent import get_hub
+
+from django.channels.backoff import Backoff
+from django.channels.exceptions import BackendUnavailable, ChannelError
+from django.channels.outages import Outage
+
+logger = logging.getLogger("django.channels.interface")
+
+# Messages that are sent or received in one round trip at most.
+BATCH = 100
+
+# Seconds for which a receiver waits before it looks whether it has to stop.
+WAIT = 2
+
+
+class Relay:
+    """
+    Sends and receives for the hub of the current thread.
+
+    `backend` is the channel backend, `inbox` the name to receive from, and
+    `deliver` is called in the hub's thread, outside of any greenlet, with each
+    (channel, message). It must not wait.
+    """
+
+    def __init__(self, backend, inbox, deliver):
+        self.backend = backend
+        self.inbox = inbox
+        self.deliver = deliver
+        self.outage = Outage(backend)
+        # (channel, packed, failed) of what waits to be sent.
+        self._waiting = deque()
+        self._stopping = False
+
+    def send(self, channel, message, failed=None):
+        """
+        Send `message`, a dict of JSON values, soon. If the store does not take it,
+        call `failed` with the ChannelError.
+        """
+        self._waiting.append((channel, self.backend.pack(message), failed))
+        self._wake_sender()
+
+    def _take_batch(self):
+        count = min(len(self._waiting), BATCH)
+        return [self._waiting.popleft() for _ in range(count)]
+
+    def _tell(self, item, error):
+        channel, _, failed = item
+        if failed is not None:
+            failed(error)
+        else:
+            logger.warning("A message on %r was not sent: %s", channel, error)
+
+
+class HubRelay(Relay):
+    """A relay whose backend lets other greenlets run while it waits."""
+
+    def start(self):
+        self._wanted = gevent.event.Event()
+        self._greenlets = [gevent.spawn(self._send), gevent.spawn(self._receive)]
+
+    def stop(self):
+        """Send what waits, and receive no more."""
+        self._stopping = True
+        self._wanted.set()
+        self._greenlets[0].join(WAIT)
+        gevent.killall(self._greenlets)
+        self.backend.close()
+
+    def _wake_sender(self):
+        self._wanted.set()
+
+    def _send(self):
+        while self._waiting or not self._stopping:
+            self._wanted.wait()
+            self._wanted.clear()
+            # What others are about to send goes in the same batch.
+            gevent.sleep(0)
+            while batch := self._take_batch():
+                messages = [(channel, packed) for channel, packed, _ in batch]
+                for item, error in zip(batch, self.backend.push_many(messages)):
+                    if error is not None:
+                        self._tell(item, error)
+
+    def _receive(self):
+        backoff = Backoff()
+        while not self._stopping:
+            try:
+                received = self.backend.receive_many([self.inbox], WAIT, BATCH)
+            except BackendUnavailable as exc:
+                self.outage.note_failure(self, exc)
+                gevent.sleep(backoff.delay())
+                continue
+            self.outage.note_success(self)
+            backoff.reset()
+            for channel, message in received:
+                self.deliver(channel, message)
+
+
+class ThreadRelay(Relay):
+    """A relay whose backend is used in threads beside the hub."""
+
+    def start(self):
+        self._hub = get_hub()
+        self._received = deque()
+        self._arrival = self._hub.loop.async_()
+        self._arrival.start(self._deliver_all)
+        self._wanted = threading.Event()
+        self._threads = [
+            threading.Thread(target=target, name=f"interface-{name}", daemon=True)
+            for name, target in (("send", self._send), ("receive", self._receive))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self):
+        """Send what waits, and receive no more."""
+        self._stopping = True
+        self._wanted.set()
+        for thread in self._threads:
+            self._hub.threadpool.apply(thread.join, (WAIT + 1,))
+        self._arrival.close()
+
+    def _wake_sender(self):
+        self._wanted.set()
+
+    def _send(self):
+        while self._waiting or not self._stopping:
+            self._wanted.wait()
+            self._wanted.clear()
+            while batch := self._take_batch():
+                for item in batch:
+                    self._send_one(item)
+        self.backend.release()
+
+    def _send_one(self, item):
+        channel, packed, _ = item
+        try:
+            self.backend.push(channel, packed)
+            self.pushed(channel)
+        except ChannelError as exc:
+            self._received.append((None, (item, exc)))
+            self._arrival.send()
+
+    def pushed(self, channel):
+        """Called in a thread when a message has been pushed."""
+
+    def _receive(self):
+        backoff = Backoff()
+        while not self._stopping:
+            try:
+                received = self.backend.receive_many([self.inbox], WAIT, BATCH)
+            except Exception as exc:
+                self.outage.note_failure(self, exc)
+                backoff.wait()
+                continue
+            self.outage.note_success(self)
+            backoff.reset()
+            if received:
+                self._received.extend(received)
+                self._arrival.send()
+        self.backend.release()
+
+    def _deliver_all(self):
+        while self._received:
+            channel, message = self._received.popleft()
+            if channel is None:
+                self._tell(*message)
+            else:
+                self.deliver(channel, message)

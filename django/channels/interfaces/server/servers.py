@@ -1,0 +1,231 @@
+"""
+The interface server: HTTP, long polls, server-sent events and WebSockets on
+one address, in one thread.
+
+    client -> ConnectionHandler -> Exchange ---+            +--> worker
+                     |                         +-> Relay <--+
+                     +-> WebSocket ------------+
+
+User code never runs here: requests and frames become messages, and what comes
+in the inbox of the process goes to the connection that it is for.
+"""
+
+import itertools
+import logging
+import secrets
+from collections import Counter
+from functools import lru_cache
+from http import HTTPStatus
+
+import gevent
+from gevent import pywsgi
+
+from django.channels.exceptions import BackendUnavailable
+from django.channels.interfaces.http.errors import RequestRefused
+from django.channels.interfaces.server.handlers import ConnectionHandler
+from django.channels.interfaces.server.handshakes import Upgrade
+from django.channels.interfaces.server.settings import (
+    ServerLimits,
+    room_for_connections,
+)
+from django.channels.interfaces.server.websockets import WebSockets
+from django.channels.memberships import Memberships
+from django.channels.messages import split_address
+from django.channels.requests import parse_query
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest
+
+logger = logging.getLogger("django.channels.interface")
+
+INBOX_PREFIX = "django.interface"
+
+
+class InterfaceServer(pywsgi.WSGIServer):
+    """
+    Serves `listener`, a listening socket of gevent or an address.
+
+    `make_relay` is called with the name of the inbox and the function that takes
+    what comes there, and returns the Relay. `limits` are ServerLimits.
+    """
+
+    handler_class = ConnectionHandler
+
+    def __init__(self, listener, make_relay, *, limits=None, name=None, **options):
+        self.limits = limits or ServerLimits(body=settings.CHANNELS_MAX_BODY_SIZE)
+        room = self.limits.connections or room_for_connections()
+        super().__init__(listener, None, spawn=room, log=None, **options)
+        self.name = name
+        self.is_stopping = False
+        self.counters = Counter()
+        self.inbox = f"{INBOX_PREFIX}.{secrets.token_hex(8)}!"
+        self.relay = make_relay(self.inbox, self.deliver)
+        self.backend = self.relay.backend
+        self.memberships = Memberships(self.backend, self.inbox)
+        # Channel -> what takes its messages.
+        self._receivers = {}
+        self._numbers = itertools.count(1)
+        self.websockets = WebSockets(
+            self.relay,
+            self.backend,
+            limits=self.limits.websocket,
+            counters=self.counters,
+            left=self._forget_groups,
+            ended=lambda websocket: self._receivers.pop(websocket.channel, None),
+        )
+
+    # Channels of this process.
+
+    def open_channel(self, receiver):
+        """Return a new channel, whose messages `receiver` is called with."""
+        channel = f"{self.inbox}{next(self._numbers)}"
+        self._receivers[channel] = receiver
+        return channel
+
+    def close_channel(self, channel):
+        """Drop what comes on `channel` from now on."""
+        if self._receivers.pop(channel, None) is not None:
+            self.memberships.close(channel)
+
+    def _forget_groups(self, websocket):
+        # The hub calls this, which must not wait for the store.
+        gevent.spawn(self.memberships.close, websocket.channel)
+
+    def _keep_groups(self):
+        """Tell the store again and again which members are here."""
+        while True:
+            gevent.sleep(self.memberships.interval)
+            try:
+                self.memberships.renew()
+            except BackendUnavailable as exc:
+                logger.warning("Members of groups were not renewed: %s", exc)
+
+    def deliver(self, channel, message):
+        """Give a message of the inbox to whom it is for."""
+        if (group := split_address(channel)) is not None:
+            self._deliver_to_group(group, message)
+        elif self.memberships.note(channel, message, channel in self._receivers):
+            return
+        elif (receiver := self._receivers.get(channel)) is not None:
+            receiver(message)
+        else:
+            self.counters["messages.late"] += 1
+            credit_channel = message.get("credit_channel")
+            if isinstance(credit_channel, str):
+                self.relay.send(credit_channel, {"closed": True})
+
+    def _deliver_to_group(self, group, message):
+        sockets = []
+        for channel in self.memberships.members(group):
+            receiver = self._receivers[channel]
+            websocket = getattr(receiver, "__self__", None)
+            if websocket in self.websockets:
+                sockets.append(websocket)
+            else:
+                receiver(message)
+        if sockets:
+            self.websockets.broadcast(sockets, message)
+
+    # Requests.
+
+    def request_message(self, connection, head):
+        """
+        Return the message for the request with this Head, without its channels. Raise
+        RequestRefused if the site is not for the host that it names.
+        """
+        meta = head.meta()
+        address = connection.client_address or ("", None)
+        host, port = self.environ["SERVER_NAME"], self.environ["SERVER_PORT"]
+        meta.update(
+            SERVER_NAME=host,
+            SERVER_PORT=str(port),
+            SCRIPT_NAME="",
+            REMOTE_ADDR=address[0],
+            REMOTE_PORT=str(address[1] or ""),
+        )
+        check_host(meta.get("HTTP_HOST", ""), host)
+        path = head.path_info.encode("iso-8859-1").decode("utf-8", "replace")
+        return {
+            "method": head.method.upper(),
+            "scheme": "http",
+            "path": path,
+            "script_name": "",
+            "GET": parse_query(head.query) if head.query else [],
+            "META": meta,
+            "client": [address[0], address[1]],
+        }
+
+    def open_websocket(self, connection, head):
+        """Turn a connection into a WebSocket."""
+        message = self.request_message(connection, head)
+        upgrade = Upgrade(
+            method=head.method,
+            protocol=f"HTTP/{head.version}",
+            headers=head.headers,
+            path=message["path"],
+            GET=message["GET"],
+            META=message["META"],
+            client=message["client"],
+        )
+        channel = self.open_channel(None)
+        sock, ahead = connection.detach()
+        websocket = self.websockets.open(sock, channel, upgrade, ahead)
+        if channel in self._receivers:
+            self._receivers[channel] = websocket.deliver
+
+    def log_error(self, head, error):
+        """Log why a request has no proper answer."""
+        logger.error("%s %s: %s", head.method, head.path, error)
+
+    @staticmethod
+    def reason(status):
+        """Return the reason phrase of a status."""
+        return reason_phrase(status)
+
+    # The life of the server.
+
+    def start(self):
+        self.relay.start()
+        self._keeper = gevent.spawn(self._keep_groups)
+        super().start()
+
+    def stop(self, timeout=None):
+        """
+        Accept no more, let requests in hand finish for `timeout` seconds, and close
+        WebSockets with 1001 (going away).
+        """
+        self.is_stopping = True
+        self.websockets.close_all()
+        super().stop(timeout)
+        self.websockets.stop()
+        self._keeper.kill()
+        self.relay.stop()
+
+
+@lru_cache(maxsize=1000)
+def _allows_host(host, server_name, allowed_hosts, debug):
+    request = HttpRequest()
+    request.META = {"SERVER_NAME": server_name, "SERVER_PORT": "80"}
+    if host:
+        request.META["HTTP_HOST"] = host
+    try:
+        request.get_host()
+        return True
+    except DisallowedHost:
+        return False
+
+
+def check_host(host, server_name):
+    """Raise RequestRefused if ALLOWED_HOSTS does not have `host`."""
+    allowed = tuple(settings.ALLOWED_HOSTS)
+    if not _allows_host(host, server_name, allowed, settings.DEBUG):
+        raise RequestRefused(400, "Bad Request (400)")
+
+
+@lru_cache
+def reason_phrase(status):
+    """Return the reason phrase of a status (RFC 9110, section 15)."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
