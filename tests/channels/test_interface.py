@@ -82,8 +82,12 @@ def gone(response_channel, **message):
 """
 
 
+HOSTS = 'ALLOWED_HOSTS = ["127.0.0.1"]\n'
+
+
 class InterfaceTestCase(WorkerSiteTestCase):
     workers = 2
+    settings_text = ""
 
     def setUp(self):
         if connect is None:
@@ -92,7 +96,7 @@ class InterfaceTestCase(WorkerSiteTestCase):
         self.write("site_urls.py", URLS.replace("PATIENCE", str(PATIENCE)))
         self.write("app/consumers.py", CONSUMERS)
         settings = (self.directory / "site_settings.py").read_text()
-        self.write("site_settings.py", settings + 'ALLOWED_HOSTS = ["127.0.0.1"]\n')
+        self.write("site_settings.py", settings + HOSTS + self.settings_text)
         self.start_interface()
 
     def start_interface(self):
@@ -259,6 +263,47 @@ class WebSocketTests(InterfaceTestCase):
         with self.assertRaises(ConnectionClosed) as caught:
             client.recv(PATIENCE)
         self.assertEqual(caught.exception.rcvd.code, 1001)
+
+
+class LimitTests(InterfaceTestCase):
+    settings_text = """
+CHANNELS_LIMITS = {
+    "CONNECTIONS_PER_ADDRESS": 3, "HEAD_TIME": 0.5, "BODY_TIME": 0.5, "KEEP_ALIVE": 0.5,
+    "MESSAGE_SIZE": 1000,
+}
+CHANNELS_MAX_BODY_SIZE = 1000
+"""
+
+    def test_connections_per_address(self):
+        sockets = [self.socket() for _ in range(3)]
+        with self.assertRaises(Exception):
+            self.socket()
+        sockets[0].close()
+        wait_until(lambda: self.done("left"))
+        client = self.socket()
+        client.send("x")
+        self.assertEqual(client.recv(PATIENCE), "x")
+
+    def test_slow_heads_and_bodies(self):
+        start = b"POST /length/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        for data in [start, start + b"Content-Length: 10\r\n\r\nhalf"]:
+            with self.subTest(data=data):
+                self.assertIn(b" 408 ", self.exchange(data).split(b"\r\n")[0])
+        self.assertEqual(self.exchange(b""), b"")
+
+    def test_large_bodies_are_refused_before_they_are_sent(self):
+        received = self.exchange(
+            b"POST /length/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1001\r\n"
+            b"Expect: 100-continue\r\n\r\n"
+        )
+        self.assertTrue(received.startswith(b"HTTP/1.1 413 "))
+
+    def test_large_messages(self):
+        client = self.socket()
+        client.send("x" * 1001)
+        with self.assertRaises(ConnectionClosed) as caught:
+            client.recv(PATIENCE)
+        self.assertEqual(caught.exception.rcvd.code, 1009)
 
 
 class MemoryTests(InterfaceTestCase):

@@ -61,6 +61,11 @@ class ConnectionHandler(WebSocketHandler):
             if self.socket is not None:
                 self.socket.close()
 
+    @property
+    def is_detached(self):
+        """Whether somebody else has the socket now."""
+        return self.socket is None
+
     def detach(self):
         """Give the socket, and what has been read from it, to somebody else."""
         sock, self.socket = self.socket, None

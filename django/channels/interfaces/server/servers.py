@@ -25,7 +25,7 @@ from django.channels.interfaces.http.errors import RequestRefused
 from django.channels.interfaces.server.handlers import ConnectionHandler
 from django.channels.interfaces.server.handshakes import Upgrade
 from django.channels.interfaces.server.settings import (
-    ServerLimits,
+    read_limits,
     room_for_connections,
 )
 from django.channels.interfaces.server.websockets import WebSockets
@@ -52,7 +52,7 @@ class InterfaceServer(pywsgi.WSGIServer):
     handler_class = ConnectionHandler
 
     def __init__(self, listener, make_relay, *, limits=None, name=None, **options):
-        self.limits = limits or ServerLimits(body=settings.CHANNELS_MAX_BODY_SIZE)
+        self.limits = limits or read_limits()
         room = self.limits.connections or room_for_connections()
         super().__init__(listener, None, spawn=room, log=None, **options)
         self.name = name
@@ -62,17 +62,42 @@ class InterfaceServer(pywsgi.WSGIServer):
         self.relay = make_relay(self.inbox, self.deliver)
         self.backend = self.relay.backend
         self.memberships = Memberships(self.backend, self.inbox)
+        # How many connections each address has.
+        self._addresses = Counter()
         # Channel -> what takes its messages.
         self._receivers = {}
+        # The addresses of WebSockets, by channel.
+        self._hosts = {}
         self._numbers = itertools.count(1)
         self.websockets = WebSockets(
             self.relay,
             self.backend,
             limits=self.limits.websocket,
             counters=self.counters,
-            left=self._forget_groups,
+            left=self._leave,
             ended=lambda websocket: self._receivers.pop(websocket.channel, None),
         )
+
+    def handle(self, sock, address):
+        """Serve a connection, unless its address has too many."""
+        host = address[0] if address else ""
+        most = self.limits.connections_per_address
+        if most is not None and self._addresses[host] >= most:
+            self.counters["connections.too_many"] += 1
+            sock.close()
+            return
+        self._addresses[host] += 1
+        handler = ConnectionHandler(sock, address, self)
+        try:
+            handler.handle()
+        finally:
+            if not handler.is_detached:
+                self._forget_address(host)
+
+    def _forget_address(self, host):
+        self._addresses[host] -= 1
+        if not self._addresses[host]:
+            del self._addresses[host]
 
     # Channels of this process.
 
@@ -87,7 +112,8 @@ class InterfaceServer(pywsgi.WSGIServer):
         if self._receivers.pop(channel, None) is not None:
             self.memberships.close(channel)
 
-    def _forget_groups(self, websocket):
+    def _leave(self, websocket):
+        self._forget_address(self._hosts.pop(websocket.channel))
         # The hub calls this, which must not wait for the store.
         gevent.spawn(self.memberships.close, websocket.channel)
 
@@ -168,6 +194,8 @@ class InterfaceServer(pywsgi.WSGIServer):
             client=message["client"],
         )
         channel = self.open_channel(None)
+        address = connection.client_address
+        self._hosts[channel] = address[0] if address else ""
         sock, ahead = connection.detach()
         websocket = self.websockets.open(sock, channel, upgrade, ahead)
         if channel in self._receivers:

@@ -1,0 +1,72 @@
+from django.core.exceptions import ImproperlyConfigured
+from django.test import SimpleTestCase, override_settings
+
+from .redis_servers import skip_without
+
+try:
+    from django.channels.interfaces.server.settings import (
+        KEYS,
+        read_limits,
+        room_for_connections,
+    )
+except ImportError:
+    read_limits = None
+
+
+class LimitTests(SimpleTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if read_limits is None:
+            skip_without("The packages gevent, gevent-websocket and websockets")
+
+    def test_defaults(self):
+        limits = read_limits()
+        self.assertEqual((limits.http.head, limits.head_time), (65536, 10))
+        self.assertEqual(limits.websocket.message_size, 2**20)
+        self.assertIsNone(limits.connections_per_address)
+        self.assertIs(limits.websocket.compression, False)
+
+    def test_each_key_changes_its_limit(self):
+        for key, (part, field, kind) in KEYS.items():
+            value = True if kind is bool else 7
+            with self.subTest(key=key), self.settings(CHANNELS_LIMITS={key: value}):
+                limits = read_limits()
+                owner = getattr(limits, part) if part else limits
+                self.assertEqual(getattr(owner, field), value)
+
+    @override_settings(CHANNELS_MAX_BODY_SIZE=1000)
+    def test_size_of_a_body(self):
+        self.assertEqual(read_limits().body, 1000)
+
+    def test_unknown_keys_are_refused(self):
+        with (
+            self.settings(CHANNELS_LIMITS={"SIZE": 1}),
+            self.assertRaisesMessage(ImproperlyConfigured, "the key 'SIZE'"),
+        ):
+            read_limits()
+
+    def test_what_is_no_limit_is_refused(self):
+        for key, value in [
+            ("SILENCE", 0),
+            ("SILENCE", "60"),
+            ("HEAD_SIZE", 0.5),
+            ("HEAD_SIZE", None),
+            ("COMPRESSION", 1),
+            ("CONNECTIONS", True),
+        ]:
+            with (
+                self.subTest(key=key, value=value),
+                self.settings(CHANNELS_LIMITS={key: value}),
+                self.assertRaisesMessage(
+                    ImproperlyConfigured, f"CHANNELS_LIMITS[{key!r}] must be"
+                ),
+            ):
+                read_limits()
+
+    @override_settings(CHANNELS_LIMITS={"CONNECTIONS": None, "MESSAGE_RATE": None})
+    def test_some_may_be_none(self):
+        self.assertIsNone(read_limits().connections)
+
+    def test_descriptors_leave_room_for_connections(self):
+        self.assertGreater(room_for_connections(), 100)
