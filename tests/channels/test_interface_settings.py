@@ -9,17 +9,20 @@ try:
         read_limits,
         room_for_connections,
     )
+    from django.channels.interfaces.server.servers import forwarded
 except ImportError:
     read_limits = None
 
 
-class LimitTests(SimpleTestCase):
+class SettingsTestCase(SimpleTestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         if read_limits is None:
             skip_without("The packages gevent, gevent-websocket and websockets")
 
+
+class LimitTests(SettingsTestCase):
     def test_defaults(self):
         limits = read_limits()
         self.assertEqual((limits.http.head, limits.head_time), (65536, 10))
@@ -70,3 +73,24 @@ class LimitTests(SimpleTestCase):
 
     def test_descriptors_leave_room_for_connections(self):
         self.assertGreater(room_for_connections(), 100)
+
+
+class ForwardedTests(SettingsTestCase):
+    """What a proxy tells of a client."""
+
+    def test_the_last_address_counts_as_clients_can_send_the_others(self):
+        meta = {"HTTP_X_FORWARDED_FOR": "10.0.0.1, 192.0.2.7"}
+        self.assertEqual(
+            forwarded(meta, ("127.0.0.1", 1)), (("192.0.2.7", None), "http")
+        )
+
+    def test_scheme(self):
+        for text, scheme in [
+            ("https", "https"),
+            (" HTTPS ", "https"),
+            ("gopher", "http"),
+        ]:
+            with self.subTest(text=text):
+                meta = {"HTTP_X_FORWARDED_PROTO": text}
+                address = ("127.0.0.1", 1)
+                self.assertEqual(forwarded(meta, address), (address, scheme))

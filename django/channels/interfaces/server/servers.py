@@ -46,16 +46,29 @@ class InterfaceServer(pywsgi.WSGIServer):
     Serves `listener`, a listening socket of gevent or an address.
 
     `make_relay` is called with the name of the inbox and the function that takes
-    what comes there, and returns the Relay. `limits` are ServerLimits.
+    what comes there, and returns the Relay. `limits` are ServerLimits, those of
+    the settings unless given. `name` is for the Server header, which is absent
+    without it. With `trust_proxy` the address and the scheme of a client are what
+    the last proxy says.
     """
 
     handler_class = ConnectionHandler
 
-    def __init__(self, listener, make_relay, *, limits=None, name=None, **options):
+    def __init__(
+        self,
+        listener,
+        make_relay,
+        *,
+        limits=None,
+        name=None,
+        trust_proxy=False,
+        **options,
+    ):
         self.limits = limits or read_limits()
         room = self.limits.connections or room_for_connections()
         super().__init__(listener, None, spawn=room, log=None, **options)
         self.name = name
+        self.trust_proxy = trust_proxy
         self.is_stopping = False
         self.counters = Counter()
         self.inbox = f"{INBOX_PREFIX}.{secrets.token_hex(8)}!"
@@ -160,7 +173,9 @@ class InterfaceServer(pywsgi.WSGIServer):
         RequestRefused if the site is not for the host that it names.
         """
         meta = head.meta()
-        address = connection.client_address or ("", None)
+        address, scheme = connection.client_address or ("", None), "http"
+        if self.trust_proxy:
+            address, scheme = forwarded(meta, address)
         host, port = self.environ["SERVER_NAME"], self.environ["SERVER_PORT"]
         meta.update(
             SERVER_NAME=host,
@@ -173,7 +188,7 @@ class InterfaceServer(pywsgi.WSGIServer):
         path = head.path_info.encode("iso-8859-1").decode("utf-8", "replace")
         return {
             "method": head.method.upper(),
-            "scheme": "http",
+            "scheme": scheme,
             "path": path,
             "script_name": "",
             "GET": parse_query(head.query) if head.query else [],
@@ -228,6 +243,19 @@ class InterfaceServer(pywsgi.WSGIServer):
         self.websockets.stop()
         self._keeper.kill()
         self.relay.stop()
+
+
+def forwarded(meta, address):
+    """
+    Return the address of the client and the scheme, as the proxy at `address` has
+    them in X-Forwarded-For and X-Forwarded-Proto: it adds to the end of the one,
+    and sets the other.
+    """
+    clients = meta.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    if client := clients[-1].strip():
+        address = client, None
+    scheme = meta.get("HTTP_X_FORWARDED_PROTO", "").strip().lower()
+    return address, "https" if scheme == "https" else "http"
 
 
 @lru_cache(maxsize=1000)

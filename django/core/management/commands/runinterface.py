@@ -40,7 +40,16 @@ class Command(BaseCommand):
             help="Start this many worker processes, and replace those that end.",
         )
 
-    def handle(self, addrport, backend, workers, **options):
+        parser.add_argument(
+            "--trust-proxy",
+            action="store_true",
+            help=(
+                "Take the address and the scheme of clients from X-Forwarded-For and "
+                "X-Forwarded-Proto. Only behind a proxy that sets both."
+            ),
+        )
+
+    def handle(self, addrport, backend, workers, trust_proxy, **options):
         try:
             from django.channels.interfaces.server.running import InterfaceProcess
         except ModuleNotFoundError as exc:
@@ -59,6 +68,7 @@ class Command(BaseCommand):
             backend,
             workers=workers,
             worker_command=worker_command(backend),
+            trust_proxy=trust_proxy,
         )
         process.start()
         self.stdout.write(f"Channels: {layer.describe()}")
