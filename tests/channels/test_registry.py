@@ -89,6 +89,13 @@ class ConsumerTests(SimpleTestCase):
 
 
 class AutodiscoveryTests(SimpleTestCase):
+    def setUp(self):
+        # What these apps register is not for other tests.
+        self.enterContext(registry.isolate())
+        self.enterContext(mock.patch.dict(sys.modules))
+        for name in [name for name in sys.modules if name.startswith("channels.apps.")]:
+            del sys.modules[name]
+
     def test_imports_the_consumers_of_installed_apps(self):
         fresh = Registry()
         self.assertFalse(fresh.discovered)
