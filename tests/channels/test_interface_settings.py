@@ -4,12 +4,12 @@ from django.test import SimpleTestCase, override_settings
 from .redis_servers import skip_without
 
 try:
+    from django.channels.interfaces.server.servers import forwarded
     from django.channels.interfaces.server.settings import (
         KEYS,
         read_limits,
         room_for_connections,
     )
-    from django.channels.interfaces.server.servers import forwarded
 except ImportError:
     read_limits = None
 

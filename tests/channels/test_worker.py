@@ -8,8 +8,9 @@ from django.channels.backends.contract import PATIENCE, run_threads
 from django.channels.backends.memory import MemoryBackend
 from django.channels.health import PING_CHANNEL
 from django.channels.outages import Outage
+from django.channels.pacing import Allowance, Pace
 from django.channels.registry import Consumer, registry
-from django.channels.worker import Allowance, Pace, Worker, run_consumer
+from django.channels.worker import Worker, run_consumer
 from django.test import SimpleTestCase, override_settings
 
 from .utils import wait_until

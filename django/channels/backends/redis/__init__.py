@@ -2,6 +2,7 @@
 The channel backend on Redis or Valkey.
 
 * backend: RedisBackend, which the CHANNELS setting names.
+* groups: the part of it that has to do with groups.
 * shards: one server, or one part of a cluster, that holds some of the queues.
 * sessions: the connection of one thread to one shard.
 * locations: what LOCATION may say, and how the server is found.

@@ -24,6 +24,7 @@ from django.channels.messages import (
 from django.core.exceptions import ImproperlyConfigured
 
 try:
+    from django.channels.backends.redis.groups import RedisGroups
     from django.channels.backends.redis.locations import ClusterServer, parse_location
     from django.channels.backends.redis.receiving import PAUSE, Receiver
     from django.channels.backends.redis.sessions import NotSent, script_command
@@ -47,7 +48,7 @@ REFUSING = 1
 FULL = -1
 
 
-class RedisBackend(SharedBackend):
+class RedisBackend(RedisGroups, SharedBackend):
     """
     Keeps messages on Redis 6.2 or later, or on Valkey.
 
@@ -252,44 +253,6 @@ class RedisBackend(SharedBackend):
             for channel, packed in self.pop_many(channels, timeout, most)
         ]
         return [item for item in received if item[1] is not None]
-
-    # Groups.
-
-    def _group_keys(self, group, inbox):
-        shard = self._ranked(group)[0]
-        return shard, [shard.key("group", group), shard.key("members", group, inbox)]
-
-    def join(self, group, inbox, channels):
-        shard, keys = self._group_keys(group, inbox)
-        lifetime = round(self.expiry * 1000)
-        command = script_command("join", keys, inbox, lifetime, *channels)
-        return shard.session.call(command)[0]
-
-    def renew(self, group, inbox, channels):
-        if not self.join(group, inbox, []):
-            self.join(group, inbox, channels)
-
-    def leave(self, group, inbox, channels):
-        shard, keys = self._group_keys(group, inbox)
-        shard.session.call(script_command("leave", keys, inbox, *channels))
-
-    def inboxes(self, group):
-        shard = self._ranked(group)[0]
-        key = shard.key("group", group)
-        (inboxes,) = shard.session.call(script_command("inboxes", [key]))
-        return [inbox.decode() for inbox in inboxes]
-
-    def members(self, group):
-        inboxes, shard = self.inboxes(group), self._ranked(group)[0]
-        if not inboxes:
-            return {}
-        keys = [shard.key("members", group, inbox) for inbox in inboxes]
-        members = shard.session.call(*(("SMEMBERS", key) for key in keys))
-        return {
-            inbox: [channel.decode() for channel in channels]
-            for inbox, channels in zip(inboxes, members)
-            if channels
-        }
 
     # What people look at.
 
