@@ -36,6 +36,7 @@ urlpatterns = [
     path("length/", lambda request: HttpResponse(str(len(request.read())))),
     path("host/", lambda request: HttpResponse(request.get_host())),
     path("stream/", stream),
+    path("latin/", lambda request: HttpResponse("é", "text/plain; charset=latin-1")),
     path("poll/", Channel("app.poll").as_view(timeout=PATIENCE)),
 ]
 """
@@ -173,6 +174,31 @@ class HttpTests(InterfaceTestCase):
         self.assertTrue(
             received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")
         )
+
+    def test_body_in_chunks(self):
+        for size in (0, 5, 300_000, 3_000_000):
+            with self.subTest(size=size):
+                parts = iter(
+                    [b"x" * 100_000] * (size // 100_000) + [b"x" * (size % 100_000)]
+                )
+                client = self.http_client()
+                client.request(
+                    "POST",
+                    "/length/",
+                    parts,
+                    encode_chunked=True,
+                    headers={"Transfer-Encoding": "chunked"},
+                )
+                self.assertEqual(client.getresponse().read(), str(size).encode())
+
+    def test_body_that_the_view_does_not_read(self):
+        body = b"x" * 10_000_000
+        response, content = self.get("/hello/", "POST", body)
+        self.assertEqual((response.status, content), (200, b"Hello World"))
+
+    def test_charset(self):
+        _, content = self.get("/latin/")
+        self.assertEqual(content, "é".encode("latin-1"))
 
     def test_stream(self):
         response, content = self.get("/stream/")

@@ -5,6 +5,10 @@ The request goes out on django.wsgi.request, and the greenlet of the connection
 waits for the answer: for memory only, however long it takes.
 """
 
+import codecs
+from functools import lru_cache
+from tempfile import SpooledTemporaryFile
+
 from gevent import get_hub
 from gevent.queue import Empty, SimpleQueue
 
@@ -20,6 +24,7 @@ from django.channels.interfaces.http.writing import CONTINUE, ResponseWriter
 from django.channels.messages import encode_bytes
 from django.channels.registry import registry
 from django.channels.responses import check_part, check_response, decode_content
+from django.utils.http import parse_header_parameters
 
 REQUEST_CHANNEL = "django.wsgi.request"
 DISCONNECT_CHANNEL = "django.wsgi.disconnect"
@@ -27,6 +32,8 @@ BODY_PREFIX = "django.wsgi.body"
 
 # Seconds after which a client that waits is watched for leaving.
 PATIENCE = 0.2
+
+READ_SIZE = 65536
 
 # What is put beside messages when the client has left.
 GONE = object()
@@ -51,7 +58,8 @@ class Exchange:
         self._credit = None
         self._ended = False
         self._begun = False
-        self._continued = not head.expect_continue
+        self._spooled = None
+        self._chunks = None
 
     def run(self):
         """Return the status of the response, and whether another request may come."""
@@ -61,31 +69,52 @@ class Exchange:
         self.channel = server.open_channel(self._mailbox.put)
         try:
             message["response_channel"] = self.channel
-            message |= self._body()
+            message |= self._body(message["META"])
             server.relay.send(REQUEST_CHANNEL, message, self._mailbox.put)
             status = self._answer()
             return status, self.writer.keep_alive and self.decoder.done
         finally:
             server.close_channel(self.channel)
+            if self._spooled is not None:
+                self._spooled.close()
             if not self._ended:
                 self._tell_of_leaving()
 
     # The body of the request.
 
-    def _body(self):
+    def _body(self, meta):
         """Return the keys of the message that are about the body."""
         if self.decoder.done:
             return {}
         size = self.head.content_length
-        if size is None or size > self.server.backend.chunk_size:
+        if size is None:
+            size = self._spool()
+            # Django reads as much of a body as this says.
+            meta["CONTENT_LENGTH"] = str(size)
+            meta.pop("HTTP_TRANSFER_ENCODING", None)
+        if size > self.server.backend.chunk_size:
             self._body_channel = f"{BODY_PREFIX}.{self.channel.replace('!', '.')}!body"
             return {"body_channel": self._body_channel}
-        return {"body": encode_bytes(b"".join(self._parts()))}
+        body = b"".join(self._parts())
+        return {"body": encode_bytes(body)} if body else {}
+
+    def _spool(self):
+        """Take in a body whose length nobody has told, and return its length."""
+        self._spooled = SpooledTemporaryFile(self.server.backend.chunk_size)
+        for part in self._read():
+            self._spooled.write(part)
+        self._spooled.seek(0)
+        return self.decoder.size
 
     def _parts(self):
+        """Return an iterator over the bytes of the body."""
+        if self._spooled is not None:
+            return iter(lambda: self._spooled.read(READ_SIZE), b"")
+        return self._read()
+
+    def _read(self):
         """Yield the bytes of the body as they come from the client."""
-        if not self._continued:
-            self._continued = True
+        if self.head.expect_continue:
             self.connection.write(CONTINUE)
         while not self.decoder.done:
             if part := self.connection.read_body(self.decoder):
@@ -93,20 +122,30 @@ class Exchange:
 
     def _send_body(self):
         """Send as much of the body as its reader has room for."""
+        if self._chunks is None:
+            self._chunks = self._make_chunks()
         while self._room and self._body_channel is not None:
-            chunk, size = [], 0
-            for part in self._parts():
-                chunk.append(part)
-                size += len(part)
-                if size >= self.server.backend.chunk_size - 65536:
-                    break
-            message = {"bytes": encode_bytes(b"".join(chunk))}
-            if size:
+            chunk = next(self._chunks, b"")
+            message = {"bytes": encode_bytes(chunk)}
+            if chunk:
                 message["more"] = True
             self.server.relay.send(self._body_channel, message)
             self._room -= 1
-            if not size:
+            if not chunk:
                 self._body_channel = None
+
+    def _make_chunks(self):
+        """Yield the body in parts that are as large as a message may be."""
+        parts, size = [], 0
+        for part in self._parts():
+            parts.append(part)
+            size += len(part)
+            # The next part may be as large as what is read at once.
+            if size > self.server.backend.chunk_size - READ_SIZE:
+                yield b"".join(parts)
+                parts, size = [], 0
+        if parts:
+            yield b"".join(parts)
 
     # The response.
 
@@ -119,6 +158,8 @@ class Exchange:
             sentence = f"The request was not answered within {self.timeout} seconds."
             return self._fail(504, sentence)
         except ChannelFull:
+            # Nobody has heard of the request.
+            self._ended = True
             return self._fail(503, "The server is too busy.")
         except InvalidMessage as exc:
             self.server.log_error(self.head, exc)
@@ -136,13 +177,14 @@ class Exchange:
         return message.get("status", 200)
 
     def _write(self, message):
-        charset = "utf-8"
+        headers = response_headers(message)
+        charset = find_charset(headers)
         data = decode_content(message, charset)
         more = message.get("more", False)
         head = self.writer.head(
             message.get("status", 200),
             message.get("reason") or self.server.reason(message.get("status", 200)),
-            response_headers(message),
+            headers,
             None if more else len(data),
         )
         self._begun = True
@@ -169,7 +211,6 @@ class Exchange:
         headers = [("Content-Type", "text/plain; charset=utf-8")]
         head = self.writer.head(status, self.server.reason(status), headers, len(data))
         self.connection.write(head + self.writer.body(data) + self.writer.end())
-        self._ended = self._ended or status == 504
         return status
 
     def _receive(self):
@@ -241,3 +282,26 @@ def response_headers(message):
         if content_type:
             headers.append(("Content-Type", content_type))
     return headers
+
+
+def find_charset(headers):
+    """
+    Return the charset of the content among these headers. Raise InvalidMessage if
+    there is none of this name.
+    """
+    for name, value in headers:
+        if name.lower() == "content-type":
+            return parse_charset(value)
+    return "utf-8"
+
+
+@lru_cache
+def parse_charset(content_type):
+    """Return the charset in the value of a Content-Type, utf-8 if it has none."""
+    charset = parse_header_parameters(content_type)[1].get("charset", "utf-8")
+    try:
+        return codecs.lookup(charset).name
+    except LookupError as exc:
+        raise InvalidMessage(
+            f"The 'content_type' has the charset {charset!r}."
+        ) from exc

@@ -87,6 +87,8 @@ class ConnectionHandler(WebSocketHandler):
         try:
             exchange = Exchange(self, head)
             status, keep_alive = exchange.run()
+            if not exchange.decoder.done:
+                self._linger()
         except RequestRefused as exc:
             status, keep_alive = exc.status, self._refuse(exc.status, exc.sentence)
         if access_logger.isEnabledFor(logging.INFO):
