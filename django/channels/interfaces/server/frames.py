@@ -7,7 +7,7 @@ There is no I/O here: bytes go in and messages come out, and the other way.
 import codecs
 from struct import pack
 
-from websockets.frames import BINARY, CONT, TEXT
+from websockets.frames import BINARY, CLOSE, CONT, TEXT
 from websockets.protocol import OPEN, SERVER, Protocol
 
 from django.channels.exceptions import ChannelError
@@ -94,6 +94,19 @@ class Assembly:
         return (b"" if self._decoder is None else "").join(self._parts)
 
 
+class Engine(Protocol):
+    """
+    A Protocol for which a close frame between the frames of a message is no fault:
+    it is a control frame, and may stand there (RFC 6455, section 5.4).
+    """
+
+    def recv_frame(self, frame):
+        if frame.opcode is CLOSE:
+            # The names in different releases of websockets.
+            self.current_size = self.cur_size = None
+        super().recv_frame(frame)
+
+
 class Framing:
     """
     The frames of a connection whose handshake has been answered at the time `now`:
@@ -110,7 +123,7 @@ class Framing:
         self._assembly = None
         self._rate = None if limits.rate is None else Rate(limits.rate, now)
         # Not the one of the handshake, which holds its request.
-        self._protocol = Protocol(SERVER, max_size=limits.message_size + CONTROL_SIZE)
+        self._protocol = Engine(SERVER, max_size=limits.message_size + CONTROL_SIZE)
         self._protocol.extensions = extensions
 
     @property
