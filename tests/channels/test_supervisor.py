@@ -243,7 +243,10 @@ class SupervisorTests(SupervisorTestCase):
             self.assertLessEqual(told, 0, lines)
         wait_until(lambda: not any(map(is_running, before)))
         self.assertTrue(all(map(is_running, after)))
-        self.assertEqual({child.pid for child in self.supervisor.children}, set(after))
+        # It hears of an end after the process is gone.
+        wait_until(
+            lambda: {child.pid for child in self.supervisor.children} == set(after)
+        )
 
     def test_restart_leaves_all_running_if_the_new_one_does_not_start(self):
         pids = self.start_ready(2)
