@@ -8,7 +8,9 @@ it has to pass.
 """
 
 import logging
+import os
 import time
+import weakref
 from collections import Counter
 from typing import NamedTuple
 
@@ -286,6 +288,13 @@ class BaseChannelBackend:
     def close(self):
         """Give back connections and other resources. The messages stay."""
 
+    def reset(self):
+        """Use nothing of the process that this one is a fork of."""
+
+    def reset_in_forks(self):
+        """Let forks call reset(). For a subclass, when it has all that this needs."""
+        _backends.add(self)
+
     def describe(self):
         """Return a few words for people, such as "memory"."""
         return type(self).__name__.removesuffix("Backend").lower()
@@ -306,3 +315,15 @@ class BaseChannelBackend:
                 f"{key!r} in CHANNELS[{self.alias!r}] must be {kind} above {least}, "
                 f"not {value!r}."
             )
+
+
+_backends = weakref.WeakSet()
+
+
+def _reset_after_fork():
+    for backend in _backends:
+        backend.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -6,10 +6,8 @@ and its channels carry messages between the threads of each server process.
 """
 
 import copy
-import os
 import threading
 import time
-import weakref
 from collections import deque
 
 from django.channels.backends.base import BaseChannelBackend, Queue
@@ -63,7 +61,7 @@ class MemoryBackend(BaseChannelBackend):
         self._check_number("THREADS", self.options["THREADS"], -1, types=(int,))
         self._check_number("STOP_TIMEOUT", self.options["STOP_TIMEOUT"], -1)
         self.reset()
-        _backends.add(self)
+        self.reset_in_forks()
 
     def reset(self):
         """Forget all messages and receivers, even where a lock is held."""
@@ -234,15 +232,3 @@ class MemoryBackend(BaseChannelBackend):
                 if expires < now:
                     del kept[key]
         self._next_sweep = now + self.expiry
-
-
-_backends = weakref.WeakSet()
-
-
-def _reset_after_fork():
-    for backend in _backends:
-        backend.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,10 +1,8 @@
 """A channel backend on a database that Django supports."""
 
 import logging
-import os
 import threading
 import time
-import weakref
 from contextlib import suppress
 
 from django.apps import apps
@@ -69,7 +67,7 @@ class DatabaseBackend(SharedBackend):
         self._check_location()
         self._links = Links(alias, self.location, self.options["LOCK_TIMEOUT"])
         self.reset()
-        _backends.add(self)
+        self.reset_in_forks()
         logger.log(
             logging.INFO if settings.DEBUG else logging.WARNING,
             "CHANNELS[%r] keeps messages in a database, which is meant for "
@@ -296,15 +294,3 @@ class DatabaseBackend(SharedBackend):
 
 def milliseconds(seconds):
     return round(seconds * 1000)
-
-
-_backends = weakref.WeakSet()
-
-
-def _reset_after_fork():
-    for backend in _backends:
-        backend.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)

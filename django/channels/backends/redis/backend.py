@@ -3,11 +3,9 @@
 import hashlib
 import json
 import logging
-import os
 import secrets
 import threading
 import time
-import weakref
 
 from django.channels.backends.base import Queue
 from django.channels.backends.shared import SharedBackend
@@ -78,7 +76,7 @@ class RedisBackend(RedisGroups, SharedBackend):
         # Which shard gets the messages of this process that any shard may get.
         self._process = secrets.token_hex(8)
         self._receiver = Receiver(self.shards)
-        _backends.add(self)
+        self.reset_in_forks()
 
     def _make_shards(self):
         prefix, place = self.options["PREFIX"], f"CHANNELS[{self.alias!r}]['LOCATION']"
@@ -308,15 +306,3 @@ class RedisBackend(RedisGroups, SharedBackend):
         self._receiver = Receiver(self.shards)
         for shard in self.shards:
             shard.reset()
-
-
-_backends = weakref.WeakSet()
-
-
-def _reset_after_fork():
-    for backend in _backends:
-        backend.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)
