@@ -1,3 +1,4 @@
+import http.client
 import os
 import signal
 import socket
@@ -7,9 +8,11 @@ import tempfile
 import textwrap
 import time
 import urllib.request
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
-from unittest import skipUnless
+from unittest import mock, skipUnless
+from urllib.error import HTTPError
 
 import django
 from django.channels.backends.contract import PATIENCE
@@ -17,9 +20,17 @@ from django.channels.interfaces import runserver
 from django.channels.interfaces.wsgi import Switch
 from django.channels.registry import consumer, registry
 from django.core.management.commands.runserver import Command
+from django.core.servers import basehttp
 from django.test import SimpleTestCase, override_settings
 
+from .redis_servers import skip_without
 from .utils import wait_until
+
+try:
+    import gevent  # NOQA: F401
+    from websockets.sync.client import connect
+except ImportError:
+    connect = None
 
 SETTINGS = """
 DEBUG = True
@@ -30,10 +41,37 @@ SECRET_KEY = "tests"
 """
 
 URLS = """
-from django.http import HttpResponse
+from django.channels import Channel, Group
+from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
 
-urlpatterns = [path("", lambda request: HttpResponse("view"))]
+def cookies(request):
+    response = HttpResponse("cookies")
+    response.set_cookie("a", "1")
+    response.set_cookie("b", "2")
+    return response
+
+def answer(request):
+    Group("polls").send({"content": "at last"})
+    return HttpResponse("sent")
+
+def stream(request):
+    return StreamingHttpResponse(iter([b"one ", b"two"]))
+
+urlpatterns = [
+    path("", lambda request: HttpResponse("view")),
+    path("cookies/", cookies),
+    path("stream/", stream),
+    path("length/", lambda request: HttpResponse(str(len(request.read())))),
+    path("answer/", answer),
+    path("poll/", Channel("app.poll").as_view(timeout=60)),
+    path("upload/", Channel("app.length").as_view(timeout=60)),
+]
+"""
+
+WITHOUT_GEVENT = """
+from django.channels.interfaces import runserver
+runserver.PACKAGES = ["no_such_package"]
 """
 
 CONSUMERS = """
@@ -45,6 +83,46 @@ def answer(response_channel, **kwargs):
 """
 
 
+SOCKETS = """
+from django.channels import Channel, Group, consumer
+
+@consumer("django.websocket.receive")
+def echo(send_channel, data, **message):
+    Channel(send_channel).send(data)
+
+@consumer("app.poll")
+def poll(response_channel, **message):
+    Group("polls").add(response_channel)
+    print("polled", flush=True)
+
+@consumer("app.length")
+def length(response_channel, **message):
+    keys = sorted({"body", "body_channel"} & message.keys())
+    Channel(response_channel).send({"content": " ".join(keys)})
+
+@consumer("django.wsgi.disconnect")
+def left(response_channel, **message):
+    print("left", flush=True)
+"""
+
+APPLICATION = """
+from django.core.wsgi import get_wsgi_application
+
+site = get_wsgi_application()
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/lazy/":
+        cookies = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+        start_response("418 Short and Stout", cookies)
+        yield b"lazy "
+        yield b"parts"
+    elif environ["PATH_INFO"] == "/broken/":
+        raise ValueError
+    else:
+        yield from site(environ, start_response)
+"""
+
+
 class BannerTests(SimpleTestCase):
     def setUp(self):
         self.enterContext(registry.isolate())
@@ -53,8 +131,8 @@ class BannerTests(SimpleTestCase):
     def test_layer_and_consumers(self):
         count = registry.count()
         consumer("tests.one")(lambda **kwargs: None)
-        self.assertEqual(
-            runserver.describe(), f"Channels: memory layer, {count + 1} consumers"
+        self.assertIn(
+            f"Channels: memory layer, {count + 1} consumers\n", runserver.describe()
         )
 
     @override_settings(
@@ -65,7 +143,7 @@ class BannerTests(SimpleTestCase):
 
     def test_one_consumer(self):
         registry._registry = {}
-        self.assertEqual(runserver.describe(), "Channels: memory layer, 1 consumer")
+        self.assertIn("Channels: memory layer, 1 consumer\n", runserver.describe())
 
     def test_banner(self):
         output = StringIO()
@@ -85,6 +163,31 @@ class BannerTests(SimpleTestCase):
         runserver.configure({})
         self.assertIs(Switch.on, True)
 
+    def test_what_keeps_websockets_away(self):
+        class OtherServer(basehttp.WSGIServer):
+            pass
+
+        for threading, server_class, packages, words in [
+            (False, basehttp.WSGIServer, (), "--nothreading"),
+            (True, OtherServer, (), "OtherServer does not serve them"),
+            (True, basehttp.WSGIServer, ("no_such_package",), '"Django[gevent]"'),
+        ]:
+            with (
+                self.subTest(words=words),
+                mock.patch.object(runserver, "PACKAGES", packages),
+                mock.patch.object(runserver.WebSockets, "off"),
+            ):
+                obstacle = runserver.find_obstacle(threading, server_class)
+                runserver.WebSockets.off = obstacle
+                self.assertIn(words, obstacle)
+                self.assertIn(f"WebSockets: off. {obstacle}", runserver.describe())
+
+    def test_other_functions_that_serve_are_left_alone(self):
+        self.assertIs(runserver.choose(basehttp.run), runserver.serve)
+        self.assertIs(runserver.choose(print), print)
+        Switch.on = False
+        self.assertIs(runserver.choose(basehttp.run), basehttp.run)
+
     def test_switched_off(self):
         Switch.on = False
         self.assertEqual(
@@ -93,7 +196,7 @@ class BannerTests(SimpleTestCase):
 
 
 @skipUnless(hasattr(signal, "SIGTERM") and os.name == "posix", "Needs POSIX signals.")
-class ServerTests(SimpleTestCase):
+class ServerTestCase(SimpleTestCase):
     """The command as a process, on a small site."""
 
     def setUp(self):
@@ -117,7 +220,7 @@ class ServerTests(SimpleTestCase):
         self.addCleanup(self.output.close)
         root = Path(django.__file__).parent.parent
         command = ["-u", "-m", "django", "runserver", f"127.0.0.1:{self.port}"]
-        process = subprocess.Popen(
+        process = self.process = subprocess.Popen(
             [sys.executable, *command, *options],
             cwd=self.directory,
             stdout=self.output,
@@ -132,8 +235,12 @@ class ServerTests(SimpleTestCase):
         )
         self.addCleanup(process.wait, PATIENCE)
         # The autoreloader's child as well.
-        self.addCleanup(os.killpg, process.pid, signal.SIGTERM)
+        self.addCleanup(self.kill_all)
         wait_until(until or (lambda: self.get("/") is not None))
+
+    def kill_all(self):
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
 
     def get(self, path):
         """Return the body of a response, or None if there is no server."""
@@ -148,12 +255,28 @@ class ServerTests(SimpleTestCase):
     def printed(self):
         return (self.directory / "output.txt").read_text()
 
+
+class ServerTests(ServerTestCase):
     def test_views_and_static_files(self):
         self.write("app/consumers.py", CONSUMERS % ("tests.other", "consumer"))
         self.start("--noreload")
         self.assertEqual(self.get("/"), b"view")
         self.assertEqual(self.get("/static/app.txt"), b"static file")
         self.assertIn("Channels: memory layer, 2 consumers\n", self.printed)
+
+    def test_without_the_packages_for_websockets(self):
+        self.write("site_settings.py", SETTINGS + WITHOUT_GEVENT)
+        self.start("--noreload")
+        self.assertIn(
+            'WebSockets: off. python -m pip install "Django[gevent]"', self.printed
+        )
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/", headers={"Upgrade": "websocket"}
+        )
+        with self.assertRaises(HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=PATIENCE)
+        self.assertEqual(caught.exception.code, 501)
+        self.assertIn(b'pip install "Django[gevent]"', caught.exception.read())
 
     def test_no_channels(self):
         self.write("app/consumers.py", CONSUMERS % ("django.wsgi.request", "consumer"))
@@ -177,3 +300,90 @@ class ServerTests(SimpleTestCase):
         time.sleep(1.1)
         self.write("app/consumers.py", CONSUMERS % ("django.wsgi.request", "mended"))
         wait_until(lambda: self.get("/") == b"mended")
+
+
+class WebSocketTests(ServerTestCase):
+    """The command serves by gevent, with consumers in threads of the same process."""
+
+    def setUp(self):
+        if connect is None:
+            skip_without("The packages gevent, gevent-websocket and websockets")
+        super().setUp()
+        self.write("app/consumers.py", SOCKETS)
+
+    def request(self, path, method="GET", body=None, host="127.0.0.1"):
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        self.addCleanup(client.close)
+        client.request(method, path, body, {"Host": host})
+        return client
+
+    def test_echo(self):
+        self.start("--noreload")
+        self.assertIn("WebSockets: on\n", self.printed)
+        with connect(f"ws://127.0.0.1:{self.port}/") as client:
+            for data in ["text", b"\x00bytes"]:
+                client.send(data)
+                self.assertEqual(client.recv(PATIENCE), data)
+
+    def test_responses(self):
+        self.start("--noreload")
+        response = self.request("/cookies/").getresponse()
+        cookies = response.headers.get_all("Set-Cookie")
+        self.assertEqual(cookies, ["a=1; Path=/", "b=2; Path=/"])
+        self.assertEqual(self.get("/stream/"), b"one two")
+        body = b"x" * 1_000_000
+        response = self.request("/length/", "POST", body).getresponse()
+        self.assertEqual(response.read(), b"1000000")
+        response = self.request("/", "HEAD").getresponse()
+        self.assertEqual((response.status, response.read()), (200, b""))
+        self.assertIn('"POST /length/ HTTP/1.1" 200 7\n', self.printed)
+
+    def test_hosts_are_refused_by_the_page_that_says_why(self):
+        middleware = "MIDDLEWARE = ['django.middleware.common.CommonMiddleware']\n"
+        self.write("site_settings.py", SETTINGS + middleware)
+        self.start("--noreload")
+        response = self.request("/", host="other.example").getresponse()
+        self.assertEqual(response.status, 400)
+        self.assertIn(b"DisallowedHost", response.read())
+
+    def test_long_polls_are_answered_and_clients_that_leave_are_noticed(self):
+        self.start("--noreload")
+        first, second = self.request("/poll/"), self.request("/poll/")
+        wait_until(lambda: self.printed.count("polled") == 2)
+        second.close()
+        wait_until(lambda: "left" in self.printed)
+        self.get("/answer/")
+        response = first.getresponse()
+        self.assertEqual((response.status, response.read()), (200, b"at last"))
+
+    def test_bodies_of_requests_that_are_handed_over(self):
+        self.start("--noreload")
+        for size, key in [(10, b"body"), (1_000_000, b"body_channel")]:
+            with self.subTest(size=size):
+                client = self.request("/upload/", "POST", b"x" * size)
+                self.assertEqual(client.getresponse().read(), key)
+
+    def test_wsgi_applications_of_any_kind(self):
+        self.write("site_wsgi.py", APPLICATION)
+        self.write(
+            "site_settings.py",
+            SETTINGS + "WSGI_APPLICATION = 'site_wsgi.application'\n",
+        )
+        self.start("--noreload")
+        response = self.request("/lazy/").getresponse()
+        self.assertEqual((response.status, response.reason), (418, "Short and Stout"))
+        self.assertEqual(response.headers.get_all("Set-Cookie"), ["a=1", "b=2"])
+        self.assertEqual(response.read(), b"lazy parts")
+        response = self.request("/broken/").getresponse()
+        self.assertEqual(response.status, 500)
+        self.assertIn("ValueError", self.printed)
+        self.assertEqual(self.get("/"), b"view")
+        self.assertEqual(self.get("/static/app.txt"), b"static file")
+
+    def test_ends_at_once_when_it_is_told_to(self):
+        self.start("--noreload")
+        with connect(f"ws://127.0.0.1:{self.port}/") as client:
+            client.send("text")
+            client.recv(PATIENCE)
+            self.process.send_signal(signal.SIGINT)
+            self.assertEqual(self.process.wait(PATIENCE), 0)

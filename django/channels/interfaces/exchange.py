@@ -33,6 +33,20 @@ KEPT = {"_dont_enforce_csrf_checks"}
 MAX_ROOM = 64  # Chunks of a body that a reader may ask for at once.
 
 
+class Reply:
+    """
+    The way of an answer that need not go back through WSGI: straight to `channel`,
+    on a process-local backend. An interface server in this process has it in the
+    environ of a request, and sees by `is_left` that an answer will come there.
+    """
+
+    KEY = "django.channels.reply"
+
+    def __init__(self, channel):
+        self.channel = channel
+        self.is_left = False
+
+
 class RequestMessage(Mapping):
     """
     The message of a request, with its live objects beside it.
@@ -78,10 +92,25 @@ class RequestMessage(Mapping):
 
     @cached_property
     def _data(self):
-        self._inbox = thread_inbox(self.backend, RESPONSE_PREFIX)
-        self._channel = self._inbox.open()
+        if self._reply is not None:
+            self._channel = self._reply.channel
+        else:
+            self._inbox = thread_inbox(self.backend, RESPONSE_PREFIX)
+            self._channel = self._inbox.open()
         data = encode_request(self.request, self._channel)
         return self.cross(clean_message(data | self._encode_body()))
+
+    @cached_property
+    def _reply(self):
+        """The Reply that the answer may go to, or None: this thread has to wait."""
+        if self.is_local and not self.crosses and not self.body_is_large:
+            return self.request.environ.get(Reply.KEY)
+
+    def leave(self):
+        """Return whether the answer goes another way, so that nobody waits here."""
+        if self._reply is not None:
+            self._reply.is_left = True
+        return self._reply is not None
 
     @property
     def body_is_large(self):

@@ -1,10 +1,28 @@
-"""What the runserver command says and asks about channels."""
+"""
+What the runserver command does and says about channels.
+
+With the packages of Django[gevent] the interface server takes the place of the
+development server. It serves the same WSGI application, and WebSockets, long
+polls and server-sent events as well, all in one process.
+"""
 
 import argparse
+from importlib.util import find_spec
 
 from django.channels.interfaces import wsgi
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.channels.registry import registry
+from django.core.servers import basehttp
+
+PACKAGES = ("gevent", "geventwebsocket", "websockets")
+
+HOW_TO_SERVE = 'python -m pip install "Django[gevent]" lets this server have them.'
+
+
+class WebSockets:
+    """Why there are no WebSockets, in a sentence, or None."""
+
+    off = None
 
 
 def add_arguments(parser):
@@ -24,8 +42,72 @@ def configure(options):
     wsgi.Switch.on = options.get("use_channels", True)
 
 
+def choose(run):
+    """Return what serves in place of `run`, the function of basehttp, if it is that."""
+    return serve if run is basehttp.run and wsgi.Switch.on else run
+
+
+def serve(
+    addr,
+    port,
+    wsgi_handler,
+    ipv6=False,
+    threading=False,
+    on_bind=None,
+    server_cls=basehttp.WSGIServer,
+):
+    """
+    Serve as django.core.servers.basehttp.run() does, and WebSockets too if nothing
+    keeps this process from it. Otherwise their requests get 501.
+    """
+    WebSockets.off = find_obstacle(threading, server_cls)
+    if WebSockets.off is not None:
+        application = refuse_websockets(wsgi_handler, WebSockets.off)
+        basehttp.run(addr, port, application, ipv6, threading, on_bind, server_cls)
+        return
+    from django.channels.interfaces.server.development import DevelopmentServer
+    from django.channels.interfaces.server.threads import ServerThread
+
+    thread = ServerThread(
+        (addr, port), wsgi_handler, ipv6=ipv6, server_class=DevelopmentServer
+    )
+    thread.start()
+    if on_bind is not None:
+        on_bind(thread.port)
+    while thread.is_alive():
+        # Not for ever, as on some systems that would keep CONTROL-C out.
+        thread.join(1)
+
+
+def find_obstacle(threading, server_cls):
+    """Return why WebSockets cannot be served, in a sentence, or None."""
+    if not threading:
+        return "They need threads, which --nothreading turns off."
+    if server_cls is not basehttp.WSGIServer:
+        return f"{server_cls.__qualname__} does not serve them."
+    if any(find_spec(package) is None for package in PACKAGES):
+        return HOW_TO_SERVE
+
+
+def refuse_websockets(application, sentence):
+    """Return a WSGI application that answers requests for WebSockets itself."""
+
+    def answer(environ, start_response):
+        if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
+            return application(environ, start_response)
+        content = f"There are no WebSockets here. {sentence}\n".encode()
+        headers = [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(content))),
+        ]
+        start_response("501 Not Implemented", headers)
+        return [content]
+
+    return answer
+
+
 def describe():
-    """Return the line about channels for the banner of runserver."""
+    """Return the lines about channels for the banner of runserver."""
     if not wsgi.Switch.on:
         return "Channels: off for requests (--no-channels)"
     backend = channels[DEFAULT_CHANNEL_ALIAS]
@@ -34,4 +116,9 @@ def describe():
     line = f"Channels: {backend.describe()} layer, {count} {noun}"
     if not backend.process_local:
         line += ". Requests wait for workers: manage.py runworker"
-    return line
+    return f"{line}\nWebSockets: {describe_websockets()}"
+
+
+def describe_websockets():
+    """Return what the banner says of WebSockets."""
+    return "on" if WebSockets.off is None else f"off. {WebSockets.off}"

@@ -101,7 +101,8 @@ def consume(message, consumer):
             raise
         return response_for_exception(message.request, exc)
     if message.response is None:
-        return wait(message)
+        # What stands for an answer that goes another way is not sent.
+        return HttpResponse(status=202) if message.leave() else wait(message)
     message.finish()
     return message.response
 

@@ -26,7 +26,6 @@ from django.channels.registry import registry
 from django.channels.responses import check_part, check_response, decode_content
 from django.utils.http import parse_header_parameters
 
-REQUEST_CHANNEL = "django.wsgi.request"
 DISCONNECT_CHANNEL = "django.wsgi.disconnect"
 BODY_PREFIX = "django.wsgi.body"
 
@@ -52,6 +51,8 @@ class Exchange:
         self.writer = ResponseWriter.for_request(head, connection.server.name)
         self.timeout = connection.server.backend.expiry
         self.decoder = body_decoder(head, self.server.limits.body)
+        # Bytes of the body of the response, as far as it has been sent.
+        self.size = 0
         self._mailbox = SimpleQueue()
         self._body_channel = None
         self._room = 0
@@ -70,7 +71,7 @@ class Exchange:
         try:
             message["response_channel"] = self.channel
             message |= self._body(message["META"])
-            server.relay.send(REQUEST_CHANNEL, message, self._mailbox.put)
+            server.answer(message, self._mailbox.put)
             status = self._answer()
             return status, self.writer.keep_alive and self.decoder.done
         finally:
@@ -188,7 +189,7 @@ class Exchange:
             None if more else len(data),
         )
         self._begun = True
-        body = self.writer.body(data) if data else b""
+        body = self._frame(data)
         if not more:
             self._ended = True
             self.connection.write(head + body + self.writer.end())
@@ -200,7 +201,7 @@ class Exchange:
             message = self._receive()
             check_part(message)
             if data := decode_content(message, charset):
-                self.connection.write(self.writer.body(data))
+                self.connection.write(self._frame(data))
             more = message.get("more", False)
         self._ended = True
         self.connection.write(self.writer.end())
@@ -210,8 +211,13 @@ class Exchange:
         data = sentence.encode()
         headers = [("Content-Type", "text/plain; charset=utf-8")]
         head = self.writer.head(status, self.server.reason(status), headers, len(data))
-        self.connection.write(head + self.writer.body(data) + self.writer.end())
+        self.connection.write(head + self._frame(data) + self.writer.end())
         return status
+
+    def _frame(self, data):
+        """Return a part of the body of the response as it goes out."""
+        self.size += len(data)
+        return self.writer.body(data) if data else b""
 
     def _receive(self):
         """

@@ -5,7 +5,6 @@ It has a greenlet, which waits for the client or for the answer of a worker. A
 request that becomes a WebSocket leaves it, and the greenlet ends.
 """
 
-import logging
 import time
 from socket import MSG_PEEK, SHUT_WR
 
@@ -19,10 +18,11 @@ from django.channels.interfaces.http.writing import (
 )
 from django.channels.interfaces.server.exchanges import Exchange
 
-access_logger = logging.getLogger("django.channels.access")
-logger = logging.getLogger("django.channels.interface")
-
 READ_SIZE = 65536
+
+# Bytes a second that a body must have on average, once a client has kept others
+# waiting for it for as long as it may be silent. What workers take does not count.
+BODY_RATE = 500
 
 # Seconds for which what a client sends after a refusal is read.
 LINGER = 1
@@ -48,6 +48,8 @@ class ConnectionHandler(WebSocketHandler):
         self.limits = server.limits
         # What has been read and not been used.
         self.buffer = b""
+        # Seconds for which the body at hand has been waited for.
+        self._waited = 0
 
     def handle(self):
         """Serve requests until the connection ends."""
@@ -83,16 +85,16 @@ class ConnectionHandler(WebSocketHandler):
         if "websocket" in head.upgrade:
             self.server.open_websocket(self, head)
             return False
-        begun = time.monotonic()
+        begun, size = time.monotonic(), 0
         try:
             exchange = Exchange(self, head)
             status, keep_alive = exchange.run()
+            size = exchange.size
             if not exchange.decoder.done:
                 self._linger()
         except RequestRefused as exc:
             status, keep_alive = exc.status, self._refuse(exc.status, exc.sentence)
-        if access_logger.isEnabledFor(logging.INFO):
-            self._log(head, status, time.monotonic() - begun)
+        self.server.log_request(self, head, status, size, time.monotonic() - begun)
         return keep_alive and not self.server.is_stopping
 
     def _read_head(self):
@@ -135,7 +137,7 @@ class ConnectionHandler(WebSocketHandler):
         """
         while not decoder.done:
             data, self.buffer = self.buffer, b""
-            data = data or self._receive(self.limits.body_time)
+            data = data or self._receive_body(decoder.size)
             if data is None:
                 raise RequestRefused(408, "The body of the request took too long.")
             if not data:
@@ -146,6 +148,14 @@ class ConnectionHandler(WebSocketHandler):
             if part:
                 return part
         return b""
+
+    def _receive_body(self, size):
+        """Return what comes next of a body of which `size` bytes have come."""
+        longest = self.limits.body_time
+        begun = time.monotonic()
+        data = self._receive(min(longest, longest + size / BODY_RATE - self._waited))
+        self._waited += time.monotonic() - begun
+        return data
 
     def peek(self):
         """
@@ -174,14 +184,3 @@ class ConnectionHandler(WebSocketHandler):
         deadline = time.monotonic() + LINGER
         while self._receive(deadline - time.monotonic()):
             pass
-
-    def _log(self, head, status, seconds):
-        access_logger.info(
-            '%s "%s %s HTTP/%s" %d %.4f s',
-            self.client_address[0] if self.client_address else "-",
-            head.method,
-            head.target,
-            head.version,
-            status,
-            seconds,
-        )

@@ -4,7 +4,7 @@ What carries the messages of an interface process: its inbox, and what it sends.
 A relay lets a gevent hub send and receive without waiting. On Redis greenlets
 talk to the store: one sends all that is waiting in one round trip, another
 receives up to a hundred messages at a time. With other backends two threads
-do so, and wake the hub.
+do so, and wake the hub; on a process-local one the hub itself sends.
 
 Messages come in order to each channel. What cannot be sent is told to who sent
 it, and to nobody else.
@@ -18,8 +18,10 @@ import gevent
 import gevent.event
 from gevent import get_hub
 
+from django.channels.background import background
 from django.channels.backoff import Backoff
 from django.channels.exceptions import BackendUnavailable, ChannelError
+from django.channels.layers import channels
 from django.channels.outages import Outage
 
 logger = logging.getLogger("django.channels.interface")
@@ -117,6 +119,9 @@ class HubRelay(Relay):
 class ThreadRelay(Relay):
     """A relay whose backend is used in threads beside the hub."""
 
+    # The methods that have a thread each.
+    tasks = ("_send", "_receive")
+
     def start(self):
         self._hub = get_hub()
         self._received = deque()
@@ -124,8 +129,10 @@ class ThreadRelay(Relay):
         self._arrival.start(self._deliver_all)
         self._wanted = threading.Event()
         self._threads = [
-            threading.Thread(target=target, name=f"interface-{name}", daemon=True)
-            for name, target in (("send", self._send), ("receive", self._receive))
+            threading.Thread(
+                target=getattr(self, task), name=f"interface{task}", daemon=True
+            )
+            for task in self.tasks
         ]
         for thread in self._threads:
             thread.start()
@@ -154,13 +161,9 @@ class ThreadRelay(Relay):
         channel, packed, _ = item
         try:
             self.backend.push(channel, packed)
-            self.pushed(channel)
         except ChannelError as exc:
             self._received.append((None, (item, exc)))
             self._arrival.send()
-
-    def pushed(self, channel):
-        """Called in a thread when a message has been pushed."""
 
     def _receive(self):
         backoff = Backoff()
@@ -185,3 +188,44 @@ class ThreadRelay(Relay):
                 self._tell(*message)
             else:
                 self.deliver(channel, message)
+
+
+class LocalRelay(ThreadRelay):
+    """
+    A relay on a process-local backend, whose consumers run in this process. Sending
+    takes no time there, and only the receiver needs a thread.
+    """
+
+    tasks = ("_receive",)
+
+    def send(self, channel, message, failed=None):
+        packed = self.backend.pack(message)
+        try:
+            self.backend.push(channel, packed)
+        except ChannelError as exc:
+            # Not before this returns.
+            item = channel, packed, failed
+            self._hub.loop.run_callback(self._tell, item, exc)
+        else:
+            background.message_sent(self.backend, channel)
+
+
+def make_relay(alias, inbox, deliver):
+    """Return the Relay for the channel backend `alias`."""
+    backend = channels[alias]
+    if is_redis(backend):
+        from django.channels.interfaces.server.stores import HubRedisBackend
+
+        backend = HubRedisBackend(alias, channels.settings[alias])
+        return HubRelay(backend, inbox, deliver)
+    relay_class = LocalRelay if backend.process_local else ThreadRelay
+    return relay_class(backend, inbox, deliver)
+
+
+def is_redis(backend):
+    """Return whether the hub itself can talk to the store of `backend`."""
+    try:
+        from django.channels.backends.redis import RedisBackend
+    except Exception:
+        return False
+    return type(backend) is RedisBackend

@@ -14,7 +14,7 @@ import itertools
 import logging
 import secrets
 from collections import Counter
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 
 import gevent
@@ -36,9 +36,11 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 
+access_logger = logging.getLogger("django.channels.access")
 logger = logging.getLogger("django.channels.interface")
 
 INBOX_PREFIX = "django.interface"
+REQUEST_CHANNEL = "django.wsgi.request"
 
 
 class InterfaceServer(pywsgi.WSGIServer):
@@ -48,11 +50,16 @@ class InterfaceServer(pywsgi.WSGIServer):
     `make_relay` is called with the name of the inbox and the function that takes
     what comes there, and returns the Relay. `limits` are ServerLimits, those of
     the settings unless given. `name` is for the Server header, which is absent
-    without it. With `trust_proxy` the address and the scheme of a client are what
+    without it. `answer` is called with the message of each request, and with what to
+    call if it fails; unless given, they are sent to django.wsgi.request. With
+    `trust_proxy` the address and the scheme of a client are what
     the last proxy says.
     """
 
     handler_class = ConnectionHandler
+
+    # Whether requests for hosts that the site is not for are refused here.
+    checks_hosts = True
 
     def __init__(
         self,
@@ -61,6 +68,7 @@ class InterfaceServer(pywsgi.WSGIServer):
         *,
         limits=None,
         name=None,
+        answer=None,
         trust_proxy=False,
         **options,
     ):
@@ -74,6 +82,7 @@ class InterfaceServer(pywsgi.WSGIServer):
         self.inbox = f"{INBOX_PREFIX}.{secrets.token_hex(8)}!"
         self.relay = make_relay(self.inbox, self.deliver)
         self.backend = self.relay.backend
+        self.answer = answer or partial(self.relay.send, REQUEST_CHANNEL)
         self.memberships = Memberships(self.backend, self.inbox)
         # How many connections each address has.
         self._addresses = Counter()
@@ -184,7 +193,8 @@ class InterfaceServer(pywsgi.WSGIServer):
             REMOTE_ADDR=address[0],
             REMOTE_PORT=str(address[1] or ""),
         )
-        check_host(meta.get("HTTP_HOST", ""), host)
+        if self.checks_hosts or head.upgrade:
+            check_host(meta.get("HTTP_HOST", ""), host)
         path = head.path_info.encode("iso-8859-1").decode("utf-8", "replace")
         return {
             "method": head.method.upper(),
@@ -215,6 +225,20 @@ class InterfaceServer(pywsgi.WSGIServer):
         websocket = self.websockets.open(sock, channel, upgrade, ahead)
         if channel in self._receivers:
             self._receivers[channel] = websocket.deliver
+
+    def log_request(self, connection, head, status, size, seconds):
+        """Log a request: `size` is in bytes, without the head."""
+        if access_logger.isEnabledFor(logging.INFO):
+            access_logger.info(
+                '%s "%s %s HTTP/%s" %d %d %.4f s',
+                connection.client_address[0] if connection.client_address else "-",
+                head.method,
+                head.target,
+                head.version,
+                status,
+                size,
+                seconds,
+            )
 
     def log_error(self, head, error):
         """Log why a request has no proper answer."""
