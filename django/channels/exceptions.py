@@ -29,6 +29,9 @@ class BackendUnavailable(ChannelError):
     sent, and what was being received may be lost.
     """
 
+    # Whether it is not known that nothing was sent.
+    may_be_sent = True
+
 
 class ChannelFull(ChannelError):
     """The channel holds as many messages as its backend's CAPACITY allows."""

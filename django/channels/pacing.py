@@ -32,8 +32,8 @@ class Pace:
     of the time. Then it is what they have done in `seconds`, at `most` messages.
     """
 
-    seconds = 0.00025
-    most = 8
+    seconds = 0.001
+    most = 16
 
     def __init__(self):
         self._average = self.seconds

@@ -207,6 +207,7 @@ class Worker:
         # What comes in the inbox has woken the worker, or is late.
         own = self.inbox.name
         messages = [item for item in received if not item[0].startswith(own)]
+        self.backend.hold_replies()
         for channel, message in messages:
             self._run_safely(channel, message)
         return bool(messages)

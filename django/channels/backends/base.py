@@ -127,6 +127,14 @@ class BaseChannelBackend:
         """
         self.send(channel, message)
 
+    def hold_replies(self):
+        """
+        Let what the current thread sends to inboxes, from now until it receives, go
+        a few milliseconds later, so that much can go at once. If there was no room
+        for a message, the next send() to the same inbox may raise ChannelFull in
+        its place.
+        """
+
     def receive(self, channels, timeout=0):
         """
         Take the next message of one of `channels`, a list of names of channels

@@ -82,7 +82,8 @@ class Clock:
     The clock of a store, as far as this process knows it.
 
     `now()` is in seconds since 1970. `set()` takes a time that the store has
-    just told.
+    just told, and note() one that it has told some time ago, which only shows
+    whether this clock is slow.
     """
 
     def __init__(self):
@@ -96,6 +97,10 @@ class Clock:
     def set(self, now):
         self._set = time.monotonic()
         self._offset = now - self._set
+
+    def note(self, now):
+        if self._offset is not None and now - time.monotonic() > self._offset:
+            self.set(now)
 
     def now(self):
         return time.monotonic() + self._offset

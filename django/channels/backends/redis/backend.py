@@ -9,23 +9,15 @@ import time
 
 from django.channels.backends.base import Queue
 from django.channels.backends.shared import SharedBackend
-from django.channels.exceptions import (
-    BackendUnavailable,
-    ChannelFull,
-    InvalidChannelBackend,
-)
-from django.channels.messages import (
-    check_channel_name,
-    clean_message,
-    queue_name,
-)
+from django.channels.exceptions import InvalidChannelBackend
 from django.core.exceptions import ImproperlyConfigured
 
 try:
     from django.channels.backends.redis.groups import RedisGroups
     from django.channels.backends.redis.locations import ClusterServer, parse_location
-    from django.channels.backends.redis.receiving import PAUSE, Receiver
-    from django.channels.backends.redis.sessions import NotSent, script_command
+    from django.channels.backends.redis.receiving import Receiver
+    from django.channels.backends.redis.sending import RedisSending
+    from django.channels.backends.redis.sessions import script_command
     from django.channels.backends.redis.shards import Shard
 except ModuleNotFoundError as exc:
     if exc.name.partition(".")[0] != "redis":
@@ -42,11 +34,8 @@ DEFAULT_LOCATION = "redis://127.0.0.1:6379/0"
 # Seconds beyond its time for which a receiver passes over what it cannot take.
 REFUSING = 1
 
-# What push.lua returns for a queue at its capacity.
-FULL = -1
 
-
-class RedisBackend(RedisGroups, SharedBackend):
+class RedisBackend(RedisSending, RedisGroups, SharedBackend):
     """
     Keeps messages on Redis 6.2 or later, or on Valkey.
 
@@ -122,102 +111,7 @@ class RedisBackend(RedisGroups, SharedBackend):
         now = time.monotonic()
         return sorted(ranked, key=lambda shard: shard.retry_at > now)
 
-    # Sending and receiving.
-
-    def push(self, channel, packed):
-        queue = queue_name(channel)
-        for shard in (shards := self._shards_for(queue)):
-            try:
-                return self._push(shard, queue, channel, packed)
-            except NotSent:
-                shard.retry_at = time.monotonic() + PAUSE
-                if shard is shards[-1]:
-                    raise
-
-    def _push(self, shard, queue, channel, packed):
-        for insist in (False, False, True):
-            begun = time.monotonic()
-            command = self._push_command(shard, queue, channel, packed, insist)
-            (reply,) = shard.session.call(command)
-            if not self._is_late(shard, reply, time.monotonic() - begun):
-                break
-        if reply == FULL:
-            raise self._full(queue)
-
-    def push_many(self, messages):
-        outcomes, by_shard = [None] * len(messages), {}
-        for index, (channel, _) in enumerate(messages):
-            shard = self._shards_for(queue_name(channel))[0]
-            by_shard.setdefault(shard, []).append(index)
-        for shard, indexes in by_shard.items():
-            batch = [messages[index] for index in indexes]
-            for index, outcome in zip(indexes, self._push_batch(shard, batch)):
-                outcomes[index] = outcome
-        return outcomes
-
-    def _push_batch(self, shard, messages):
-        """Push messages to one shard in one round trip. Return what became of each."""
-        try:
-            commands = [
-                self._push_command(shard, queue_name(channel), channel, packed)
-                for channel, packed in messages
-            ]
-            replies = shard.session.call_each(*commands)
-        except BackendUnavailable as exc:
-            return [exc] * len(messages)
-        return [
-            self._outcome(shard, channel, packed, reply)
-            for (channel, packed), reply in zip(messages, replies)
-        ]
-
-    def _outcome(self, shard, channel, packed, reply):
-        if isinstance(reply, Exception):
-            return reply
-        if reply == FULL:
-            return self._full(queue_name(channel))
-        if reply:
-            # The clock was off: once more, by itself.
-            try:
-                self.push(channel, packed)
-            except (BackendUnavailable, ChannelFull) as exc:
-                return exc
-
-    def _push_command(self, shard, queue, channel, packed, insist=False):
-        deadline = shard.now() + self.expiry
-        sealed = self.envelopes.seal_parts(channel, packed, deadline)
-        return shard.push_command(queue, sealed, self.expiry, self.capacity, insist)
-
-    def _is_late(self, shard, reply, round_trip):
-        """Return whether the server did not take a message, but told the time."""
-        if reply <= 0:
-            return False
-        shard.set_clock(reply / 1e6, round_trip)
-        return True
-
-    def _full(self, queue):
-        return ChannelFull(
-            f"{queue!r} holds {self.capacity} unread messages, as many as CAPACITY in "
-            f"CHANNELS[{self.alias!r}] allows. Its consumer is missing or slow."
-        )
-
-    def reply(self, channel, message):
-        check_channel_name(channel)
-        packed, queue = self.pack(clean_message(message)), queue_name(channel)
-        shard = self._shards_for(queue)[0]
-
-        def confirm(reply):
-            try:
-                if isinstance(reply, Exception):
-                    raise reply
-                if reply == FULL:
-                    raise self._full(queue)
-                if self._is_late(shard, reply, 0):
-                    self._push(shard, queue, channel, packed)
-            except (BackendUnavailable, ChannelFull) as exc:
-                logger.warning("A reply on %r was lost: %s", channel, exc)
-
-        command = self._push_command(shard, queue, channel, packed)
-        shard.session.post(command, confirm)
+    # Receiving. For sending see django.channels.backends.redis.sending.
 
     def pop(self, queues, timeout):
         return next(iter(self.pop_many(queues, timeout, 1)), None)

@@ -39,6 +39,7 @@ class Receiver:
         shard.prepare()
         state, block = self._state, blocking(shard, timeout)
         commands = shard.pop_commands(state.in_turn(shard, queues), block, most)
+        shard.session.let_go()
         entries = shard.popped(shard.session.call(*commands))
         if entries and len(queues) > 1:
             state.note(shard, entries[0][0])

@@ -7,8 +7,10 @@ twice, unless the server has said that it has not done it.
 """
 
 import hashlib
+import threading
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 from redis import exceptions as redis_exceptions
@@ -24,11 +26,16 @@ except ImportError:
 # server.
 IDLE = 0.1
 
+# Replies that may be unread on a connection.
+MOST_POSTED = 16
+
 LOST = (redis_exceptions.ConnectionError, redis_exceptions.TimeoutError, OSError)
 
 
 class NotSent(BackendUnavailable):
     """The store does not answer, and has surely not been given the message."""
+
+    may_be_sent = False
 
 
 class Script:
@@ -100,14 +107,25 @@ def as_ask_error(error):
 class Session:
     """Runs commands on the server in `server`, a location, that has `key`."""
 
-    def __init__(self, server, key):
+    def __init__(self, server, key, flusher):
         self._server = server
         self._key = key
+        self._flusher = flusher
+        # Of the thread of the session, or of the one that sends what is held.
+        self.lock = threading.RLock()
+        # Why what was posted to a queue was not taken, until that has been told.
+        self.failures = {}
+        self.is_holding = False
         self._connection = None
         self._client_id = (None, None)
         self._used = 0
-        # What to call with the outcome of each command that was posted.
+        # (Post, command) of what was sent and has no reply yet.
         self._posted = deque()
+        # Each Post that is still to be sent.
+        self._held = []
+        self._held_since = 0
+        # The connection whose server has done what was posted.
+        self._proven = None
 
     def call(self, *commands):
         """
@@ -123,8 +141,7 @@ class Session:
 
     def call_each(self, *commands):
         """Do what call() does, with the exception of a command as its reply."""
-        self.confirm()
-        replies = self._exchange(commands)
+        replies = self._exchange(list(commands))
         if refused := [n for n, reply in enumerate(replies) if is_elsewhere(reply)]:
             # The others have been done, and must not be done again.
             self.close()
@@ -136,31 +153,66 @@ class Session:
             for command, reply in zip(commands, replies)
         ]
 
-    def post(self, command, confirm):
+    def hold(self):
         """
-        Send a command without waiting for the reply. `confirm` is called with it,
-        or with an exception, at the next use of the session.
+        Let what is posted wait for the next commands, which this thread is about to
+        send, unless the server may have to be asked a second time for it.
         """
-        self.confirm()
-        self._send([command])
-        self._posted.append((command, confirm))
+        self.failures.clear()
+        self.is_holding = self._connection is self._proven is not None
+
+    def let_go(self):
+        """Hold nothing that is posted from now on."""
+        self.is_holding = False
+
+    @property
+    def last_held(self):
+        """The Post that was held last and has not been sent, or None."""
+        return self._held[-1] if self._held else None
+
+    def post(self, post):
+        """
+        Send the command() of a Post without waiting for the reply. Its confirm() is
+        called with that, or with an exception, when the session is used after that.
+        """
+        with self.lock:
+            self._held.append(post)
+            if len(self._held) + len(self._posted) >= MOST_POSTED:
+                self.confirm()
+            elif not self.is_holding:
+                with suppress(BackendUnavailable):
+                    self._send([])
+            elif len(self._held) == 1:
+                self._held_since = time.monotonic()
+                self._flusher.watch(self)
+
+    def flush_since(self, then):
+        """
+        Send what has been held since `then`, in another thread than that of the
+        session. Return whether something younger is held.
+        """
+        # Whoever has the lock sends what is held, or is about to look.
+        if not self._held or not self.lock.acquire(blocking=False):
+            return False
+        try:
+            if self._held and self._held_since <= then:
+                with suppress(BackendUnavailable):
+                    self._send([])
+            return bool(self._held)
+        finally:
+            self.lock.release()
 
     def confirm(self):
         """Read the replies to what has been posted."""
-        while self._posted:
-            command, confirm = self._posted.popleft()
-            try:
-                reply = self._read()
-                if isinstance(reply, Exception):
-                    reply = self._settle(command, reply)
-            except BackendUnavailable as exc:
-                reply = exc
-            confirm(reply)
+        with self.lock, suppress(BackendUnavailable):
+            if self._held:
+                self._send([])
+            self._receive(0)
 
     def start(self, *commands):
         """Send commands, whose replies finish() returns."""
         self.confirm()
-        self._send(commands)
+        self._send(list(commands))
 
     def finish(self, *commands):
         """Return the replies to the commands that were given to start()."""
@@ -197,23 +249,63 @@ class Session:
         finally:
             self.close()
 
+    def end(self):
+        """Close the connection, and drop what is held."""
+        held, self._held = self._held, []
+        for post in held:
+            post.confirm(BackendUnavailable("The backend was closed."))
+        self.close()
+
     def close(self):
         """Close the connection. The next command opens another."""
         connection, self._connection = self._connection, None
         posted, self._posted = self._posted, deque()
         if connection is not None:
             connection.disconnect()
-        for _, confirm in posted:
-            confirm(BackendUnavailable("The connection to Redis was lost."))
+        for post, _ in posted:
+            post.confirm(BackendUnavailable("The connection to Redis was lost."))
 
     def _exchange(self, commands):
-        self._send(commands)
-        return [self._read() for _ in commands]
+        with self.lock:
+            self._send(commands)
+            return self._receive(len(commands))
+
+    def _receive(self, count):
+        """Return the next `count` replies after those to what has been posted."""
+        answered = []
+        try:
+            while self._posted:
+                reply = self._read()
+                answered.append((*self._posted.popleft(), reply))
+            return [self._read() for _ in range(count)]
+        finally:
+            # Not earlier, as this may send other commands.
+            for post, command, reply in answered:
+                post.confirm(self._settled(command, reply))
+
+    def _settled(self, command, reply):
+        if isinstance(reply, Exception):
+            try:
+                reply = self._settle(command, reply)
+            except BackendUnavailable as exc:
+                return exc
+        if not isinstance(reply, Exception):
+            self._proven = self._connection
+        return reply
 
     def _send(self, commands):
-        connection = self._open()
+        """Send what is held, and `commands`."""
+        held, self._held = self._held, []
         try:
-            packed = pack(connection, commands)
+            posted = [(post, post.command()) for post in held]
+            connection = self._open()
+        except BackendUnavailable as exc:
+            for post in held:
+                post.confirm(exc)
+            raise
+        self._posted.extend(posted)
+        try:
+            packed = pack(connection, [command for _, command in posted] + commands)
             connection.send_packed_command(packed, check_health=False)
         except LOST as exc:
             self.close()
@@ -244,6 +336,8 @@ class Session:
         """Return the connection, opened anew if the server has closed it."""
         connection = self._connection
         if connection is not None and time.monotonic() - self._used > IDLE:
+            with suppress(BackendUnavailable):
+                self._receive(0)
             try:
                 usable = not connection.can_read(0)
             except LOST:

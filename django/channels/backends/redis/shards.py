@@ -5,6 +5,7 @@ import threading
 import time
 import weakref
 
+from django.channels.backends.redis.flushing import Flusher
 from django.channels.backends.redis.sessions import Session, script_command
 from django.channels.backends.shared import Clock
 from django.channels.exceptions import BackendUnavailable
@@ -46,6 +47,7 @@ class Shard:
     def reset(self):
         """Forget all connections without closing them: a fork must not use them."""
         self._local = self.local_class()
+        self._flusher = Flusher()
         self._sessions = weakref.WeakSet()
         self._sessions_lock = threading.Lock()
 
@@ -60,7 +62,7 @@ class Shard:
 
     def open_session(self):
         """Return a session of its own."""
-        session = Session(self.server, self.prefix)
+        session = Session(self.server, self.prefix, self._flusher)
         with self._sessions_lock:
             self._sessions.add(session)
         return session
@@ -76,7 +78,7 @@ class Shard:
         with self._sessions_lock:
             sessions = list(self._sessions)
         for session in sessions:
-            session.close()
+            session.end()
 
     def key(self, kind, *names):
         """Return the name of a key."""
@@ -98,16 +100,16 @@ class Shard:
         self.clock.set(now + round_trip)
 
     def push_command(self, queue, sealed, expiry, capacity, insist=False):
-        """Return the command that appends `sealed`, an envelope, to `queue`."""
-        keys = [self.key("queue", queue)]
-        entry, body = str(sealed), ()
-        if len(entry) > LARGE:
-            keys.append(self.key("body", sealed.id))
-            entry, body = f"{sealed.head} ", (sealed.text,)
-        lifetime = round(expiry * 1000)
-        return script_command(
-            "push", keys, entry, sealed.deadline, capacity, lifetime, int(insist), *body
-        )
+        """
+        Return the command that appends `sealed`, a list of envelopes, to `queue`. A
+        large one has to be alone.
+        """
+        keys, entries = [self.key("queue", queue)], list(map(str, sealed))
+        if len(sealed) == 1 and len(entries[0]) > LARGE:
+            keys.append(self.key("body", sealed[0].id))
+            entries = [f"{sealed[0].head} ", sealed[0].text]
+        limits = sealed[0].deadline, capacity, round(expiry * 1000), int(insist)
+        return script_command("push", keys, *limits, *entries)
 
     def pop_commands(self, queues, block, most=1):
         """
@@ -138,6 +140,7 @@ class Shard:
         key, entries = popped
         queue = key[len(self.key("queue", "")) :].decode()
         now = int(seconds) + int(micros) / 1e6
+        self.clock.note(now)
         # BLPOP and the script return one envelope, and not in a list.
         entries = entries if isinstance(entries, list) else [entries]
         return [(queue, self._complete(entry), now) for entry in entries]
