@@ -52,6 +52,10 @@ class Memberships:
                 self._left.add((group, channel))
         return True
 
+    def has(self, channel):
+        """Return whether `channel` is in any group."""
+        return any(channel in members for members in self._groups.values())
+
     def members(self, group):
         """Return the channels that are in `group`."""
         return list(self._groups.get(group, ()))

@@ -56,6 +56,13 @@ _INBOX = re.compile(r"[a-zA-Z0-9_.-]+!")
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
+def _refuse_constant(name):
+    raise ValueError(f"JSON has no {name}.")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
 def check_channel_name(name):
     """
     Raise InvalidChannelName unless messages can be sent to the channel `name`.
@@ -143,12 +150,18 @@ def encode_message(message):
 
 
 def decode_message(text):
-    """Return the message in a JSON text, or raise InvalidMessage."""
+    """
+    Return the message in a JSON text, or raise InvalidMessage. Its sender has seen
+    to it that its values are what messages may have.
+    """
     try:
-        message = json.loads(text)
+        message = _decode(text if isinstance(text, str) else text.decode())
     except (ValueError, RecursionError) as exc:
         raise InvalidMessage(f"The message is not JSON text: {exc}") from exc
-    return clean_message(message)
+    if type(message) is not dict or not RESERVED_KEYS.isdisjoint(message):
+        # Says what is wrong.
+        return clean_message(message)
+    return message
 
 
 def encode_bytes(data):

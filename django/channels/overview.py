@@ -18,16 +18,18 @@ def overview(backend):
       processes and not to consumers.
     * "workers": a list of what worker processes said of themselves lately, see
       django.channels.processes.worker.WorkerProcess.describe().
-    * "drops": how many messages these have dropped, by reason.
+    * "interfaces": a list of what interface processes said of themselves lately, see
+      describe() of django.channels.interfaces.server.counters.
+    * "drops": how many messages all of these have dropped, by reason.
 
     Raise BackendUnavailable if the store does not answer.
     """
     queues = backend.queues()
-    workers = [
-        {"name": name, **info}
-        for name, info in sorted(backend.announced().items())
-        if info.get("kind") == "worker"
+    processes = [
+        {"name": name, **info} for name, info in sorted(backend.announced().items())
     ]
+    workers = [info for info in processes if info.get("kind") == "worker"]
+    interfaces = [info for info in processes if info.get("kind") == "interface"]
     return {
         "backend": backend.alias,
         "kind": backend.describe(),
@@ -36,7 +38,8 @@ def overview(backend):
         "channels": describe_channels(backend.alias, queues),
         "inboxes": describe_inboxes(queues),
         "workers": workers,
-        "drops": add_up(worker.get("drops", {}) for worker in workers),
+        "interfaces": interfaces,
+        "drops": add_up(info.get("drops", {}) for info in workers + interfaces),
     }
 
 
@@ -110,6 +113,8 @@ def format_overview(about):
     ]
     if not about["process_local"]:
         lines += ["", *format_workers(about["workers"])]
+        if about["interfaces"]:
+            lines += ["", *format_interfaces(about["interfaces"])]
     return "\n".join(lines)
 
 
@@ -139,7 +144,6 @@ def format_workers(workers):
         ("Worker", "Up", "Threads", "Busy", "Longest", "Handled", "Failed", "Drops")
     ]
     for info in workers:
-        drops = info.get("drops") or {}
         rows.append(
             (
                 f"{info.get('host')}:{info.get('pid')}",
@@ -149,11 +153,40 @@ def format_workers(workers):
                 describe_age(info.get("longest") or None),
                 str(info.get("handled")),
                 str(info.get("failed")),
-                ", ".join(f"{drops[reason]} {reason}" for reason in sorted(drops))
-                or "0",
+                describe_counts(info.get("drops")),
             )
         )
     return align(rows)
+
+
+def format_interfaces(interfaces):
+    """Return the lines of a table of interface processes."""
+    rows = [
+        ("Interface", "Up", "Open", "WebSockets", "In", "Out", "Requests")
+        + ("Answered", "Drops")
+    ]
+    for info in interfaces:
+        answers, messages = info["answers"], info["messages"]
+        half = answers["p50"]
+        rows.append(
+            (
+                f"{info['host']}:{info['pid']}",
+                describe_age(info["uptime"]),
+                str(info["connections"]["open"]),
+                str(info["websockets"]["open"]),
+                str(messages["received"]),
+                str(messages["sent"]),
+                describe_counts(info["requests"]),
+                "-" if half is None else f"{half:.3f} s, {answers['p99']:.3f} s",
+                describe_counts(info["drops"]),
+            )
+        )
+    return align(rows)
+
+
+def describe_counts(counts):
+    """Return a short text for a dict of numbers."""
+    return ", ".join(f"{counts[name]} {name}" for name in sorted(counts or {})) or "0"
 
 
 def align(rows):

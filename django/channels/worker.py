@@ -207,7 +207,9 @@ class Worker:
         # What comes in the inbox has woken the worker, or is late.
         own = self.inbox.name
         messages = [item for item in received if not item[0].startswith(own)]
-        self.backend.hold_replies()
+        if messages:
+            self.backend.hold_replies()
+            close_old_connections()
         for channel, message in messages:
             self._run_safely(channel, message)
         return bool(messages)
@@ -225,11 +227,10 @@ class Worker:
 
     def run_message(self, channel, message):
         """
-        Run the consumer of a message, with database connections looked after, and
-        tell who waits for it to be done.
+        Run the consumer of a message, look after database connections, and tell who
+        waits for it to be done.
         """
         number = message.pop("acknowledge", None)
-        close_old_connections()
         outcome = "failed"
         begun = time.monotonic()
         self.current = channel, begun

@@ -18,6 +18,9 @@ PACKAGES = (
     "redis>=5.1",
     "hiredis>=3.0",
     "psycopg[binary]>=3.1.8",
+    "gevent>=24.2",
+    "gevent-websocket>=0.10.1",
+    "websockets>=13.0",
 )
 
 PAYLOAD_SIZE = 10_000_000  # Bytes.

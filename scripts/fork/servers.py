@@ -34,20 +34,31 @@ def redis_server(python):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
+    with ending(process, folder):
+        wait_for_socket(path, process)
+        yield {"CHANNELS_TEST_REDIS": f"unix://{path}?db=0"}
+
+
+@contextmanager
+def ending(process, folder):
+    """End a process and remove its folder afterwards, however this script ends."""
     guard = subprocess.Popen(
         ["/bin/sh", "-c", GUARD, str(process.pid), folder],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
     try:
-        wait_for_socket(path, process)
-        yield {"CHANNELS_TEST_REDIS": f"unix://{path}?db=0"}
+        yield
     finally:
         # First, as it would end whatever gets the number of the process.
         guard.kill()
         guard.communicate()
         process.terminate()
-        process.wait()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -3,7 +3,6 @@
 import functools
 import struct
 import threading
-from collections import Counter
 from contextlib import suppress
 from typing import NamedTuple
 from unittest import SkipTest
@@ -28,6 +27,7 @@ from websockets.frames import CLOSE, TEXT
 from websockets.protocol import CLIENT, Protocol
 
 from django.channels.backends.contract import PATIENCE
+from django.channels.interfaces.server.counters import Counters
 from django.channels.interfaces.server.handshakes import Upgrade
 from django.channels.interfaces.server.limits import Limits
 from django.channels.interfaces.server.websockets import WebSockets
@@ -277,7 +277,7 @@ class WebSocketTestCase(SimpleTestCase):
     def start(self, **limits):
         """Make the WebSockets of the current hub."""
         self.relay = FakeRelay()
-        self.counters = Counter()
+        self.counters = Counters()
         self.site = WebSockets(
             self.relay,
             MemoryBackend("default", {}),

@@ -33,6 +33,18 @@ WORKER = {
     "failed": 3,
     "drops": {"expired": 2, "no consumer": 1},
 }
+INTERFACE = {
+    "kind": "interface",
+    "host": "two.example.com",
+    "pid": 4712,
+    "uptime": 90,
+    "connections": {"open": 7, "total": 30, "refused": 0},
+    "requests": {"2xx": 20, "5xx": 1},
+    "websockets": {"open": 5, "accepted": 6, "refused": {}, "closed": {"1001": 1}},
+    "messages": {"received": 11, "sent": 12},
+    "drops": {"expired": 2},
+    "answers": {"counts": [21], "sum": 0.1, "p50": 0.004, "p99": 0.0225},
+}
 
 
 def run_one(**kwargs):
@@ -86,14 +98,36 @@ class OverviewTests(CommandTestCase):
     def test_workers(self):
         self.assertIn("No worker has been seen lately.", self.call())
         self.backend.announce("worker.1", WORKER, PATIENCE)
-        self.backend.announce("interface.1", {"kind": "interface"}, PATIENCE)
         rows = {words[0]: words for words in self.table("--backend=default") if words}
         self.assertEqual(
             " ".join(rows["one.example.com:4711"][1:]),
             "2.0 h 4 1 1.5 min 12 3 2 expired, 1 no consumer",
         )
         self.assertEqual(rows["tests.one"][3], "1")
-        self.assertNotIn("interface", self.call("--backend=default"))
+        self.assertNotIn("Interface ", self.call("--backend=default"))
+
+    def test_interfaces(self):
+        self.backend.announce("interface.1", INTERFACE, PATIENCE)
+        rows = {words[0]: words for words in self.table("--backend=default") if words}
+        self.assertEqual(
+            " ".join(rows["two.example.com:4712"][1:]),
+            "1.5 min 7 5 11 12 20 2xx, 1 5xx 0.004 s, 0.022 s 2 expired",
+        )
+        self.assertIn("No worker has been seen lately.", self.call())
+
+    def test_interface_that_has_done_nothing_yet(self):
+        answers = {"counts": [0], "sum": 0, "p50": None, "p99": None}
+        nothing = {"requests": {}, "drops": {}, "answers": answers}
+        self.backend.announce("interface.1", INTERFACE | nothing, PATIENCE)
+        rows = {words[0]: words for words in self.table("--backend=default") if words}
+        self.assertEqual(
+            " ".join(rows["two.example.com:4712"][1:]), "1.5 min 7 5 11 12 0 - 0"
+        )
+
+    def test_processes_of_other_kinds_are_left_out(self):
+        self.backend.announce("other.1", {"kind": "other"}, PATIENCE)
+        about = overview(self.backend)
+        self.assertEqual((about["workers"], about["interfaces"]), ([], []))
 
     def test_queues_of_other_processes_cannot_be_seen_on_a_memory_backend(self):
         printed = self.call("--backend=other")
@@ -126,6 +160,13 @@ class OverviewTests(CommandTestCase):
         self.assertEqual((about["inboxes"]["count"], about["inboxes"]["depth"]), (1, 1))
         self.assertEqual(about["workers"], [{"name": "worker.1", **WORKER}])
         self.assertEqual(about["drops"], {"expired": 2, "no consumer": 1})
+        self.assertEqual(about["interfaces"], [])
+
+    def test_interfaces_as_json(self):
+        self.backend.announce("interface.1", INTERFACE, PATIENCE)
+        about, _ = json.loads(self.call("--json"))["backends"]
+        self.assertEqual(about["interfaces"], [{"name": "interface.1", **INTERFACE}])
+        self.assertEqual(about["drops"], {"expired": 2})
 
     def test_drops_of_several_workers_are_added_up(self):
         for number in range(2):

@@ -4,7 +4,7 @@ import http.client
 import re
 import signal
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 
 from django.channels.backends.contract import PATIENCE
 
@@ -77,6 +77,15 @@ def poll(response_channel, **message):
 def answer(text, **message):
     Group("polls").send({"content": text})
 
+@consumer("app.part")
+def part(to, **message):
+    Channel(to).send({"content": "part", "more": True})
+
+@consumer("app.flood")
+def flood(to, **message):
+    for _ in range(2000):
+        Channel(to).send({"content": "x" * 10_000, "more": True})
+
 @consumer("django.wsgi.disconnect")
 def gone(response_channel, **message):
     note("gone", response_channel)
@@ -115,7 +124,7 @@ class InterfaceTestCase(WorkerSiteTestCase):
             wait_until(lambda: len(self.workers_seen()) == self.workers)
 
     def workers_seen(self):
-        return {info["pid"] for info in self.backend.announced().values()}
+        return self.announced("worker")
 
     def http_client(self):
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
@@ -247,6 +256,37 @@ class LongPollTests(InterfaceTestCase):
         wait_until(lambda: self.done("gone"))
         self.assertEqual(self.done("gone"), self.done("polled"))
         wait_until(lambda: self.backend.members("polls") == {})
+
+    def test_ends_with_the_server(self):
+        client, stream = self.http_client(), self.http_client()
+        for waiting in (client, stream):
+            waiting.request("GET", "/poll/")
+        wait_until(lambda: len(self.done("polled")) == 2)
+        self.send("app.part", to=self.done("polled")[1][0])
+        response = stream.getresponse()
+        self.assertEqual(response.read(4), b"part")
+        self.process.terminate()
+        # Well before the time that requests in hand have.
+        self.assertEqual(client.getresponse().status, 503)
+        with self.assertRaises(http.client.IncompleteRead):
+            response.read()
+        self.assertEqual(self.process.wait(PATIENCE), 0)
+
+    def test_a_client_that_reads_too_slowly_is_given_up(self):
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(PATIENCE)
+            client.connect(("127.0.0.1", self.port))
+            client.sendall(b"GET /poll/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            wait_until(lambda: self.done("polled"))
+            self.send("app.flood", to=self.done("polled")[0][0])
+            wait_until(lambda: self.done("gone"))
+            received = b""
+            with suppress(ConnectionError):
+                while part := client.recv(65536):
+                    received += part
+        self.assertLess(len(received), 20_000_000)
+        self.assertFalse(received.endswith(b"0\r\n\r\n"))
 
 
 class WebSocketTests(InterfaceTestCase):

@@ -93,7 +93,10 @@ class HostileTests(WebSocketTestCase):
                 self.work(socket)
                 self.assertEqual(self.relay.kinds[-1], "disconnect")
                 self.assertEqual(self.relay.sent[-1].message["code"], 1006)
-                self.assertEqual(sum(self.counters.values()), 2, self.counters)
+                self.assertEqual(self.counters["websocket.closed.1006"], 1)
+                # That it was accepted, and why it has failed.
+                told = self.counters.beside("websocket.closed.", "websocket.received")
+                self.assertEqual(sum(told.values()), 2, told)
 
     @in_hub
     def test_byte_by_byte(self):

@@ -318,6 +318,8 @@ class RefusalTests(SimpleTestCase):
         ]:
             request = upgrade(("X-Forwarded-Proto", "https"), ("Origin", origin))
             self.assertEqual(status_of(request)[0], status)
+            request = upgrade(("Origin", origin), scheme="https")
+            self.assertEqual(status_of(request)[0], status)
 
 
 class RefusedSocketTests(WebSocketTestCase):

@@ -13,6 +13,12 @@ LOGGER = "django.channels.interface"
 MIB = 2**20
 
 
+class NotSent(BackendUnavailable):
+    """Raised where it is certain that nothing was sent."""
+
+    may_be_sent = False
+
+
 class OrderTests(WebSocketTestCase):
     @in_hub
     def test_receive_message(self):
@@ -180,13 +186,48 @@ class OrderTests(WebSocketTestCase):
     @in_hub
     def test_store_is_away(self):
         socket, client = self.connect()
-        client.send("a")
-        sent = self.next_sent(2)
-        with self.assertLogs(LOGGER, "ERROR") as logs:
-            sent.failed(BackendUnavailable("The store is away."))
-        self.assertIn("The store is away.", logs.output[0])
-        self.assertEqual(client.read_close(), 1013)
+        client.send("a", "b")
+        self.next_sent(2).failed(NotSent("away"))
+        self.tick(1)
+        self.assertEqual(self.relay.texts, ["a", "a"])
+        self.acknowledge(socket)
+        self.assertEqual(self.relay.texts, ["a", "a", "b"])
         self.assertEqual(self.counters["websocket.not_sent"], 1)
+
+    @in_hub
+    def test_store_may_have_the_message(self):
+        for is_there in [True, False]:
+            with self.subTest(is_there=is_there):
+                self.start()
+                socket, client = self.connect()
+                client.send("a", "b")
+                self.next_sent(2).failed(BackendUnavailable("away"))
+                self.tick(1)
+                # Once more it might come twice, and another might overtake it.
+                self.assertEqual(self.relay.texts, ["a"])
+                if is_there:
+                    self.acknowledge(socket)
+                else:
+                    socket.timing.hear(self.now + 60)
+                    with self.assertLogs(LOGGER, "WARNING"):
+                        self.tick(60)
+                self.assertEqual(self.relay.texts, ["a", "b"])
+                self.assertIs(socket.phase, Phase.OPEN)
+
+    @in_hub
+    def test_store_stays_away(self):
+        for error in [BackendUnavailable, NotSent]:
+            with self.subTest(error=error):
+                self.start()
+                socket, client = self.connect()
+                client.send("a", "b")
+                self.next_sent(2).failed(error("away"))
+                socket.timing.hear(self.now + 61)
+                self.tick(61)
+                with self.assertLogs(LOGGER, "ERROR") as logs:
+                    self.relay.sent[-1].failed(error("The store is away."))
+                self.assertIn("The store is away.", logs.output[0])
+                self.assertEqual(client.read_close(), 1013)
 
     @in_hub
     def test_store_is_full_for_the_disconnect_message(self):

@@ -167,7 +167,12 @@ class WorkerSiteTestCase(PickledAsNew, SimpleTestCase):
 
     def workers(self):
         """Return the pids of the processes that are announced."""
-        return {info["pid"] for info in self.backend.announced().values()}
+        return self.announced("worker")
+
+    def announced(self, kind):
+        """Return the pids of the processes of a kind that are announced."""
+        announced = self.backend.announced().values()
+        return {info["pid"] for info in announced if info["kind"] == kind}
 
     def reset(self):
         """Forget what the site has done, and what is left to do."""

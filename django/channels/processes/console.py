@@ -1,4 +1,4 @@
-"""Where a worker process says what happens in it."""
+"""Where a process says what happens in it."""
 
 import logging
 
@@ -8,16 +8,18 @@ from django.utils.log import AdminEmailHandler, RequireDebugTrue
 LOGGER = "django.channels"
 
 
-def log_to_console():
+def log_to_console(without=()):
     """
     Write the log of channels to the standard error stream, unless the site has
     it written somewhere already. Django's default logs to a console in debug mode
-    only, and a worker process has no other place to tell that it is in trouble.
+    only, and a process has no other place to tell that it is in trouble. The names
+    of loggers in `without` are left out.
     """
     logger = logging.getLogger(LOGGER)
     if not any(writes(handler) for handler in handlers_of(logger)):
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.addFilter(lambda record: record.name not in without)
         logger.addHandler(handler)
 
 

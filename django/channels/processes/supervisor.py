@@ -106,15 +106,27 @@ class Supervisor:
     Runs `count` processes of `command`, a list of arguments, and replaces each
     that ends. The command has to call take_link() of
     django.channels.processes.link. `name` is what the log calls a process.
+    `on_ready` is called in the thread of run() when all are ready for the first time,
+    and `pass_fds` are descriptors that the processes inherit.
 
     Any thread may run it; then stop(), restart() and kill() tell it what to do.
     """
 
-    def __init__(self, command, count, name="worker process", environ=None):
+    def __init__(
+        self,
+        command,
+        count,
+        name="worker process",
+        environ=None,
+        on_ready=None,
+        pass_fds=(),
+    ):
         self.command = command
         self.count = count
         self.name = name
         self.environ = os.environ if environ is None else environ
+        self.on_ready = on_ready
+        self.pass_fds = pass_fds
         self.directory = working_directory()
         self.stopping = False
         # All that run: the current one of each slot, the next one of a slot that
@@ -196,6 +208,7 @@ class Supervisor:
                 on_end=lambda child: self._tasks.put(lambda: self._note_end(child)),
                 environ=self.environ,
                 cwd=self.directory,
+                pass_fds=self.pass_fds,
             )
         except OSError as exc:
             logger.error("A %s could not be started: %s", self.name, exc)
@@ -209,6 +222,7 @@ class Supervisor:
 
     def _note_ready(self, child):
         child.ready = True
+        self._tell_ready()
         if child is not self._next or self.stopping:
             return
         self._next = None
@@ -218,6 +232,12 @@ class Supervisor:
         if before is not None:
             before.stop()
         self._restart_next()
+
+    def _tell_ready(self):
+        ready = sum(child.ready for child in self._current.values())
+        if self.on_ready is not None and ready == self.count:
+            on_ready, self.on_ready = self.on_ready, None
+            on_ready()
 
     def _note_end(self, child):
         self.children.discard(child)

@@ -4,7 +4,8 @@ Settings like those that startproject writes, but for production.
 Environment: BENCH_MIDDLEWARE, startproject's middleware if it is not empty;
 BENCH_SERIALIZE, requests and responses that cross as text if it is not empty;
 BENCH_PAYLOAD, the file that the site serves; BENCH_CHANNELS and BENCH_DATABASE,
-the default channel layer and database as JSON.
+the default channel layer and database as JSON; BENCH_APP, the app with consumers;
+BENCH_LIMITS, the setting CHANNELS_LIMITS as JSON.
 """
 
 import json
@@ -47,7 +48,9 @@ if os.environ.get("BENCH_SERIALIZE"):
 
 if os.environ.get("BENCH_CHANNELS"):
     CHANNELS = {"default": json.loads(os.environ["BENCH_CHANNELS"])}
-    INSTALLED_APPS += ["django.channels", "benchmarks.project"]
+    INSTALLED_APPS += ["django.channels"]
+    INSTALLED_APPS += [os.environ.get("BENCH_APP", "benchmarks.project")]
+    CHANNELS_LIMITS = json.loads(os.environ.get("BENCH_LIMITS", "{}"))
 
 if os.environ.get("BENCH_DATABASE"):
     DATABASES = {"default": json.loads(os.environ["BENCH_DATABASE"])}

@@ -35,6 +35,8 @@ def stream(request):
 
 urlpatterns = [
     path("", hello),
+    # An async view on Channels 4; see peers/urls.py.
+    path("async/", hello),
     path("read/", read),
     path("stream/", stream),
     path("upload/", upload),

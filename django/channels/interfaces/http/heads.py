@@ -162,6 +162,9 @@ def parse_head(data, limits=LIMITS):
     Raise RequestRefused for everything that is not one.
     """
     text = str(data, "iso-8859-1")
+    # What is not a header are the request line and two empty ones.
+    if text.count("\r\n") > limits.fields + 3 and len(text) <= limits.head:
+        raise RequestRefused(431, "The request has too many headers.")
     match = _head_re.fullmatch(text)
     if match is None or len(text) > limits.head:
         raise explain(text, limits)

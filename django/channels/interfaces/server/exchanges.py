@@ -6,6 +6,7 @@ waits for the answer: for memory only, however long it takes.
 """
 
 import codecs
+import time
 from functools import lru_cache
 from tempfile import SpooledTemporaryFile
 
@@ -19,8 +20,9 @@ from django.channels.exceptions import (
     ResponseBroken,
 )
 from django.channels.interfaces.http.bodies import body_decoder
-from django.channels.interfaces.http.errors import InvalidResponse
+from django.channels.interfaces.http.errors import InvalidResponse, RequestRefused
 from django.channels.interfaces.http.writing import CONTINUE, ResponseWriter
+from django.channels.interfaces.server.patience import IMPATIENT, PATIENCE
 from django.channels.messages import encode_bytes
 from django.channels.registry import registry
 from django.channels.responses import check_part, check_response, decode_content
@@ -29,13 +31,17 @@ from django.utils.http import parse_header_parameters
 DISCONNECT_CHANNEL = "django.wsgi.disconnect"
 BODY_PREFIX = "django.wsgi.body"
 
-# Seconds after which a client that waits is watched for leaving.
-PATIENCE = 0.2
-
 READ_SIZE = 65536
 
-# What is put beside messages when the client has left.
-GONE = object()
+# Messages, and characters of content, that may wait for a client that reads slowly.
+UNSENT_MESSAGES, UNSENT_SIZE = 1000, 2**23
+
+# What is put beside messages when the client has left, or the server has to end.
+GONE, STOPPED = object(), object()
+
+
+class ServerStops(Exception):
+    """The server ends before the response does."""
 
 
 class Exchange:
@@ -54,6 +60,11 @@ class Exchange:
         # Bytes of the body of the response, as far as it has been sent.
         self.size = 0
         self._mailbox = SimpleQueue()
+        # Characters of content in it.
+        self._unsent = 0
+        self._is_slow = False
+        # Whether a view has left the answer to a channel.
+        self.is_left = False
         self._body_channel = None
         self._room = 0
         self._credit = None
@@ -67,19 +78,40 @@ class Exchange:
         server = self.server
         message = server.request_message(self.connection, self.head)
         self.path = message["path"]
-        self.channel = server.open_channel(self._mailbox.put)
+        self.channel = server.open_channel(self.deliver)
+        server.exchanges.add(self)
         try:
             message["response_channel"] = self.channel
             message |= self._body(message["META"])
             server.answer(message, self._mailbox.put)
+            self._sent = time.monotonic()
             status = self._answer()
             return status, self.writer.keep_alive and self.decoder.done
         finally:
+            server.exchanges.discard(self)
             server.close_channel(self.channel)
             if self._spooled is not None:
                 self._spooled.close()
             if not self._ended:
                 self._tell_of_leaving()
+
+    def deliver(self, message):
+        """
+        Take a message of the response. A client that reads so slowly that too much
+        waits is given up: no message may be left out of a response.
+        """
+        if self._is_slow:
+            return
+        self._unsent += content_size(message)
+        if self._mailbox.qsize() >= UNSENT_MESSAGES or self._unsent > UNSENT_SIZE:
+            self._is_slow = True
+            self.server.counters["http.slow"] += 1
+            message = GONE
+        self._mailbox.put(message)
+
+    def stop(self):
+        """End what may go on for long: the process ends."""
+        self._mailbox.put(STOPPED)
 
     # The body of the request.
 
@@ -154,10 +186,13 @@ class Exchange:
         """Send the response. Return its status."""
         try:
             message = self._receive()
+            self.server.counters.answers.add(time.monotonic() - self._sent)
             check_response(message)
         except Empty:
             sentence = f"The request was not answered within {self.timeout} seconds."
             return self._fail(504, sentence)
+        except ServerStops:
+            return self._fail(503, "The server is going away.")
         except ChannelFull:
             # Nobody has heard of the request.
             self._ended = True
@@ -170,10 +205,17 @@ class Exchange:
             return self._fail(503, "The server cannot answer now.")
         try:
             self._write(message)
+        except ServerStops:
+            self.writer.keep_alive = False
         except (InvalidMessage, InvalidResponse, ResponseBroken, Empty) as exc:
             self.server.log_error(self.head, exc)
             if not self._begun:
                 return self._fail(500, "Server Error (500)")
+            self.writer.keep_alive = False
+        except RequestRefused:
+            # Of the rest of its body: it cannot have a second answer.
+            if not self._begun:
+                raise
             self.writer.keep_alive = False
         return message.get("status", 200)
 
@@ -233,24 +275,37 @@ class Exchange:
                 raise item
             if item is GONE:
                 raise OSError("The client has left.")
+            if item is STOPPED:
+                raise ServerStops
             if "read" in item:
                 self._room += min(max(int(item["read"]), 0), 64)
             elif "timeout" in item:
                 self.timeout = item["timeout"]
+                self.is_left = True
             else:
+                self._unsent -= content_size(item)
                 return item
 
     def _wait(self):
-        """Return what comes next, and watch whether the client leaves meanwhile."""
-        try:
-            return self._mailbox.get(timeout=min(PATIENCE, self.timeout))
-        except Empty:
-            if self.timeout <= PATIENCE:
-                raise
+        """Return what comes next. Raise Empty if nothing comes in time."""
+        if self.timeout <= PATIENCE:
+            return self._mailbox.get(timeout=self.timeout)
+        if self._mailbox.empty():
+            self.server.patience.watch(self._mailbox)
+        item = self._mailbox.get()
+        return self._wait_on() if item is IMPATIENT else item
+
+    def _wait_on(self):
+        """Do what _wait() does, and watch whether the client leaves meanwhile."""
+        deadline = time.monotonic() + self.timeout - PATIENCE
         watcher = get_hub().loop.io(self.connection.socket.fileno(), 1)
         watcher.start(self._look, watcher)
         try:
-            return self._mailbox.get(timeout=self.timeout - PATIENCE)
+            item = IMPATIENT
+            while item is IMPATIENT:
+                left = max(deadline - time.monotonic(), 0)
+                item = self._mailbox.get(timeout=left)
+            return item
         finally:
             watcher.close()
 
@@ -276,6 +331,12 @@ class Exchange:
         if registry.get(DISCONNECT_CHANNEL) is not None:
             about = {"response_channel": self.channel, "path": self.path}
             self._tell(DISCONNECT_CHANNEL, about)
+
+
+def content_size(message):
+    """Return the number of characters of the content of a message."""
+    content = message.get("content") or message.get("bytes")
+    return len(content) if isinstance(content, str) else 0
 
 
 def response_headers(message):

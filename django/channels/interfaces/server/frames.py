@@ -7,8 +7,10 @@ There is no I/O here: bytes go in and messages come out, and the other way.
 import codecs
 from struct import pack
 
+from websockets.exceptions import ProtocolError
 from websockets.frames import BINARY, CLOSE, CONT, TEXT
 from websockets.protocol import OPEN, SERVER, Protocol
+from websockets.streams import StreamReader
 
 from django.channels.exceptions import ChannelError
 from django.channels.interfaces.server.limits import Rate
@@ -94,11 +96,46 @@ class Assembly:
         return (b"" if self._decoder is None else "").join(self._parts)
 
 
+class Reader(StreamReader):
+    """
+    A StreamReader that lets no frame have a length in more bytes than it needs (RFC
+    6455, section 5.2).
+
+    The parser asks for the end before each frame, then for the first two bytes, the
+    longer length if there is one, the four of the mask, and the data.
+    """
+
+    _step = 0
+
+    def at_eof(self):
+        self._step = 0
+        return super().at_eof()
+
+    def read_exact(self, n):
+        self._step += 1
+        if self._step == 2 and n != 4:
+            return self._read_length(n)
+        return super().read_exact(n)
+
+    def _read_length(self, n):
+        data = yield from super().read_exact(n)
+        if int.from_bytes(data, "big") < (126 if n == 2 else 65536):
+            raise ProtocolError("length in too many bytes")
+        return data
+
+
 class Engine(Protocol):
     """
     A Protocol for which a close frame between the frames of a message is no fault:
     it is a control frame, and may stand there (RFC 6455, section 5.4).
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.reader = Reader()
+        self.parser = self.parse()
+        # As far as the first byte, as the Protocol begins.
+        next(self.parser)
 
     def recv_frame(self, frame):
         if frame.opcode is CLOSE:

@@ -6,19 +6,25 @@ request that becomes a WebSocket leaves it, and the greenlet ends.
 """
 
 import time
-from socket import MSG_PEEK, SHUT_WR
+from contextlib import suppress
+from socket import MSG_PEEK, SHUT_RD, SHUT_WR
 
 import gevent
 from geventwebsocket.handler import WebSocketHandler
 
+from django.channels.interfaces.http.bodies import ChunkedDecoder
 from django.channels.interfaces.http.errors import RequestRefused
 from django.channels.interfaces.http.heads import find_head_end, parse_head
 from django.channels.interfaces.http.writing import (
     simple_response,
 )
 from django.channels.interfaces.server.exchanges import Exchange
+from django.channels.interfaces.server.yielding import give_way
 
 READ_SIZE = 65536
+
+# Bytes of a body in chunks that are taken apart at once. They may be 680 chunks.
+CHUNKED_SIZE = 4096
 
 # Bytes a second that a body must have on average, once a client has kept others
 # waiting for it for as long as it may be silent. What workers take does not count.
@@ -78,13 +84,13 @@ class ConnectionHandler(WebSocketHandler):
         """Serve a request. Return whether another one may follow."""
         try:
             head = self._read_head()
+            if head is None:
+                return False
+            if "websocket" in head.upgrade:
+                self.server.open_websocket(self, head)
+                return False
         except RequestRefused as exc:
             return self._refuse(exc.status, exc.sentence)
-        if head is None:
-            return False
-        if "websocket" in head.upgrade:
-            self.server.open_websocket(self, head)
-            return False
         begun, size = time.monotonic(), 0
         try:
             exchange = Exchange(self, head)
@@ -94,6 +100,7 @@ class ConnectionHandler(WebSocketHandler):
                 self._linger()
         except RequestRefused as exc:
             status, keep_alive = exc.status, self._refuse(exc.status, exc.sentence)
+        self.server.counters.note_status(status)
         self.server.log_request(self, head, status, size, time.monotonic() - begun)
         return keep_alive and not self.server.is_stopping
 
@@ -110,23 +117,38 @@ class ConnectionHandler(WebSocketHandler):
                 position = max(len(data) - 3, 0)
                 if deadline is None:
                     deadline = time.monotonic() + self.limits.head_time
+                else:
+                    give_way()
             timeout = self.limits.keep_alive
             if deadline is not None:
                 timeout = deadline - time.monotonic()
-            more = self._receive(timeout)
+            more = self._receive(timeout) if data else self._receive_first(timeout)
             if not more:
                 if data and more is None:
                     raise RequestRefused(408, "The request took too long.")
                 return None
             data += more
 
-    def _receive(self, timeout):
+    def _receive_first(self, timeout):
+        """Do what _receive() does, unless the server is about to end."""
+        self.server.idle.add(self)
+        try:
+            return None if self.server.is_stopping else self._receive(timeout)
+        finally:
+            self.server.idle.discard(self)
+
+    def end_idle(self):
+        """Let a greenlet that waits for the next request take what has come as all."""
+        with suppress(OSError):
+            self.socket._sock.shutdown(SHUT_RD)
+
+    def _receive(self, timeout, most=READ_SIZE):
         """Return what comes next: b"" at the end, None if nothing comes in time."""
         if timeout <= 0:
             return None
         self.socket.settimeout(timeout)
         try:
-            return self.socket.recv(READ_SIZE)
+            return self.socket.recv(most)
         except TimeoutError:
             return None
 
@@ -135,25 +157,33 @@ class ConnectionHandler(WebSocketHandler):
         Return the next bytes of a body. Raise RequestRefused if they do not come in
         time, and ClientGone if the client leaves before its end.
         """
+        most = CHUNKED_SIZE if isinstance(decoder, ChunkedDecoder) else READ_SIZE
         while not decoder.done:
-            data, self.buffer = self.buffer, b""
-            data = data or self._receive_body(decoder.size)
+            data, self.buffer = self.buffer[:most], self.buffer[most:]
+            data = data or self._receive_body(decoder.size, most)
             if data is None:
                 raise RequestRefused(408, "The body of the request took too long.")
             if not data:
                 raise ClientGone
             part = decoder.feed(data)
             if decoder.done:
-                self.buffer = decoder.rest
+                self.buffer = decoder.rest + self.buffer
+            else:
+                give_way()
             if part:
                 return part
         return b""
 
-    def _receive_body(self, size):
-        """Return what comes next of a body of which `size` bytes have come."""
+    def _receive_body(self, size, most):
+        """
+        Return what comes next of a body of which `size` bytes have come, `most` bytes
+        at most.
+        """
         longest = self.limits.body_time
         begun = time.monotonic()
-        data = self._receive(min(longest, longest + size / BODY_RATE - self._waited))
+        data = self._receive(
+            min(longest, longest + size / BODY_RATE - self._waited), most
+        )
         self._waited += time.monotonic() - begun
         return data
 
@@ -183,4 +213,4 @@ class ConnectionHandler(WebSocketHandler):
         self.socket.shutdown(SHUT_WR)
         deadline = time.monotonic() + LINGER
         while self._receive(deadline - time.monotonic()):
-            pass
+            give_way()

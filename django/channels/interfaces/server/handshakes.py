@@ -54,6 +54,7 @@ class Upgrade(NamedTuple):
     GET: list  # [[key, value]]
     META: dict  # As in the message of a request.
     client: list  # [address, port]
+    scheme: str = "http"  # Or "https", also if a proxy says so.
 
 
 class Refusal(ChannelError):
@@ -102,7 +103,7 @@ class Handshake:
     def __init__(self, upgrade, compression=False):
         headers = _select(upgrade.headers)
         _check_request(upgrade, headers)
-        check_origin(headers.get_all("Origin"), upgrade.META)
+        check_origin(headers.get_all("Origin"), upgrade.META, upgrade.scheme)
         protocol = _Negotiation(extensions=[_COMPRESSION] if compression else None)
         self._response = protocol.accept(Request(upgrade.path, headers))
         self.extensions = protocol.extensions
@@ -151,6 +152,8 @@ class _Negotiation(ServerProtocol):
 
 
 _UPGRADE = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)]
+# Bytes of headers that take long to read. Some clients offer a token as subprotocol.
+_LONGEST = {"Sec-WebSocket-Extensions": 1024, "Sec-WebSocket-Protocol": 8192}
 _OTHERS = {"connection", "content-length", "origin", "transfer-encoding", "upgrade"}
 
 
@@ -175,16 +178,20 @@ def _check_request(upgrade, headers):
         length != "0" for length in headers.get_all("Content-Length")
     ):
         raise Refusal(400, "A handshake has no body.", "body")
+    for name, longest in _LONGEST.items():
+        if sum(map(len, headers.get_all(name))) > longest:
+            raise Refusal(431, f"{name} is too long.", "headers")
     if headers.get_all("Sec-WebSocket-Version") != [VERSION]:
         raise Refusal(426, f"Use the version {VERSION}.", "version", _UPGRADE)
 
 
-def check_origin(origins, meta):
+def check_origin(origins, meta, scheme="http"):
     """
     Raise Refusal if a page of another site opens the WebSocket (RFC 6455, section
     10.2), or if it is opened under a name that is not in ALLOWED_HOSTS.
 
     `origins` are the values of the Origin header, none if the client is no browser.
+    `scheme` is that of the request: a page without TLS is not of the same site then.
     A page may be of the host that the request is for, or match one of
     CHANNELS_ALLOWED_ORIGINS, such as "https://*.example.com" or "*".
     """
@@ -197,12 +204,13 @@ def check_origin(origins, meta):
     if not origins:
         return
     allowed = getattr(settings, "CHANNELS_ALLOWED_ORIGINS", [])
+    is_secure = scheme == "https" or request.is_secure()
     if len(origins) == 1:
         if "*" in allowed or origins[0] in allowed:
             return
         if match := _ORIGIN.fullmatch(origins[0]):
-            scheme, netloc = match[1].lower(), match[2]
-            if _is_allowed(scheme, netloc, host, request.is_secure(), allowed):
+            its_scheme, netloc = match[1].lower(), match[2]
+            if _is_allowed(its_scheme, netloc, host, is_secure, allowed):
                 return
     raise Refusal(403, "The origin is not allowed.", "origin")
 

@@ -47,7 +47,7 @@ class Relay:
         self.inbox = inbox
         self.deliver = deliver
         self.outage = Outage(backend)
-        # (channel, packed, failed) of what waits to be sent.
+        # (channel, message, failed) of what waits to be sent.
         self._waiting = deque()
         self._stopping = False
 
@@ -56,7 +56,7 @@ class Relay:
         Send `message`, a dict of JSON values, soon. If the store does not take it,
         call `failed` with the ChannelError.
         """
-        self._waiting.append((channel, self.backend.pack(message), failed))
+        self._waiting.append((channel, message, failed))
         self._wake_sender()
 
     def _take_batch(self):
@@ -96,7 +96,10 @@ class HubRelay(Relay):
             # What others are about to send goes in the same batch.
             gevent.sleep(0)
             while batch := self._take_batch():
-                messages = [(channel, packed) for channel, packed, _ in batch]
+                messages = [
+                    (channel, self.backend.pack(message))
+                    for channel, message, _ in batch
+                ]
                 for item, error in zip(batch, self.backend.push_many(messages)):
                     if error is not None:
                         self._tell(item, error)
@@ -158,9 +161,9 @@ class ThreadRelay(Relay):
         self.backend.release()
 
     def _send_one(self, item):
-        channel, packed, _ = item
+        channel, message, _ = item
         try:
-            self.backend.push(channel, packed)
+            self.backend.push(channel, self.backend.pack(message))
         except ChannelError as exc:
             self._received.append((None, (item, exc)))
             self._arrival.send()
@@ -199,12 +202,11 @@ class LocalRelay(ThreadRelay):
     tasks = ("_receive",)
 
     def send(self, channel, message, failed=None):
-        packed = self.backend.pack(message)
         try:
-            self.backend.push(channel, packed)
+            self.backend.push(channel, self.backend.pack(message))
         except ChannelError as exc:
             # Not before this returns.
-            item = channel, packed, failed
+            item = channel, message, failed
             self._hub.loop.run_callback(self._tell, item, exc)
         else:
             background.message_sent(self.backend, channel)

@@ -16,7 +16,7 @@ consumer is done, so that the next message of the socket may go:
 import logging
 from functools import partial
 
-from django.channels.exceptions import ChannelFull
+from django.channels.exceptions import BackendUnavailable, ChannelFull
 from django.channels.interfaces.server.handshakes import Refusal
 from django.channels.interfaces.server.turns import Turns
 from django.channels.messages import clean_message, encode_bytes
@@ -75,6 +75,7 @@ class Reports:
 
     def receive(self, message, size):
         """Let a str or bytes from the client wait for its turn."""
+        self._site.count("websocket.received")
         if self._site.consumer(RECEIVE) is not None:
             self.turns.put(message, size)
 
@@ -108,9 +109,12 @@ class Reports:
 
     def acknowledge(self, number):
         """Return whether the message `number` was in hand, and is done now."""
-        if not self.turns.end(number):
+        deadline = self.turns.end(number)
+        if deadline is None:
             return False
-        self.turns.full_since = None
+        sent = deadline - self._site.expiry
+        self._site.counters.acknowledgements.add(self._site.clock() - sent)
+        self.turns.failing_since = None
         return True
 
     def check(self, now):
@@ -159,16 +163,21 @@ class Reports:
 
     def _fail(self, channel, number, payload, size, error):
         """The store has not taken a message, or may not have."""
-        if not self.turns.end(number):
-            return
-        self._site.count("websocket.not_sent")
         socket, now = self._socket, self._site.clock()
-        is_full = isinstance(error, ChannelFull)
+        is_sent = getattr(error, "may_be_sent", False)
+        is_short = self._is_short_failure(error, now)
+        self._site.count("websocket.not_sent")
+        if channel == RECEIVE and is_sent and is_short:
+            # A worker may have it, and is waited for as one that may be lost.
+            self.turns.note_failure(now)
+            return
+        if self.turns.end(number) is None:
+            return
         if channel == CONNECT:
             refusal = Refusal(503, "Try again later.", "unavailable")
             # If it may have been sent, it has to be taken back.
-            socket.refuse(refusal, reported=not is_full)
-        elif is_full and not self._is_full_for_long(now):
+            socket.refuse(refusal, reported=is_sent)
+        elif is_short and not is_sent:
             if channel == RECEIVE:
                 self.turns.put_back(payload, size, now)
             else:
@@ -181,6 +190,9 @@ class Reports:
                 socket.fail(1013, "Try again later.")
         socket.go_on()
 
-    def _is_full_for_long(self, now):
-        since = self.turns.full_since
-        return since is not None and now - since > self._site.expiry
+    def _is_short_failure(self, error, now):
+        """Return whether the store may soon take messages again."""
+        since = self.turns.failing_since
+        return isinstance(error, (BackendUnavailable, ChannelFull)) and (
+            since is None or now - since <= self._site.expiry
+        )

@@ -4,12 +4,16 @@ import signal
 import threading
 
 import gevent
+from gevent import get_hub
 from gevent.event import Event
 
-from django.channels.background import background
-from django.channels.interfaces.server.relays import HubRelay, ThreadRelay
+from django.channels.interfaces.server.counters import describe
+from django.channels.interfaces.server.relays import HubRelay, make_relay
 from django.channels.interfaces.server.servers import InterfaceServer
-from django.channels.layers import channels
+from django.channels.interfaces.server.status import StatusServer
+from django.channels.interfaces.server.tls import TlsServer
+from django.channels.processes.announcing import Announcer
+from django.channels.processes.handlers import STOP_SIGNALS, exit_now
 from django.channels.processes.supervisor import Supervisor
 from django.channels.registry import registry
 
@@ -17,83 +21,109 @@ from django.channels.registry import registry
 GRACE = 30
 
 
-class BackgroundRelay(ThreadRelay):
-    """A relay on a process-local backend, whose consumers run in this process."""
-
-    def pushed(self, channel):
-        background.message_sent(self.backend, channel)
-
-
-def make_relay(alias, inbox, deliver):
-    """Return the Relay for the channel backend `alias`."""
-    backend = channels[alias]
-    if is_redis(backend):
-        from django.channels.interfaces.server.stores import HubRedisBackend
-
-        return HubRelay(
-            HubRedisBackend(alias, channels.settings[alias]), inbox, deliver
-        )
-    relay_class = BackgroundRelay if backend.process_local else ThreadRelay
-    return relay_class(backend, inbox, deliver)
-
-
-def is_redis(backend):
-    """Return whether the hub itself can talk to the store of `backend`."""
-    try:
-        from django.channels.backends.redis import RedisBackend
-    except Exception:
-        return False
-    return type(backend) is RedisBackend
+def make_server(*args, context=None, **options):
+    """Return an InterfaceServer, with a Context for TLS one of https."""
+    if context is None:
+        return InterfaceServer(*args, **options)
+    return TlsServer(*args, context=context, **options)
 
 
 class InterfaceProcess:
     """
-    Serves `listener` with the channel backend `alias`, and starts and supervises
-    `workers` worker processes by `worker_command`.
+    Serves `listener`, a Listener, with the channel backend `alias`, and starts and
+    supervises `workers` worker processes by `worker_command`. `link` is its
+    ProcessLink, if it has a supervisor itself, and `status` a Listener to tell at
+    what it does. `options` are of make_server().
     """
 
-    def __init__(self, listener, alias, *, workers=0, worker_command=(), **options):
+    def __init__(
+        self,
+        listener,
+        alias,
+        *,
+        workers=0,
+        worker_command=(),
+        link=None,
+        status=None,
+        **options,
+    ):
         registry.autodiscover()
-        self.server = InterfaceServer(
-            listener,
+        self.server = make_server(
+            listener.sock,
             lambda inbox, deliver: make_relay(alias, inbox, deliver),
+            environ=listener.environ,
             **options,
         )
-        self._supervisor = None
-        if workers:
-            self._supervisor = Supervisor(worker_command, workers)
+        backend = self.server.backend
+        self._announcer = Announcer(
+            backend,
+            "interface",
+            lambda: {"address": listener.name, **describe(self.server)},
+        )
+        self._announces = not backend.process_local
+        self._status = status and StatusServer(status, self._processes)
+        self._link = link
+        self._supervisor = Supervisor(worker_command, workers) if workers else None
         self._ended = Event()
         self._signals = 0
 
     def start(self):
         """Begin to listen."""
         self.server.start()
-
-    @property
-    def address(self):
-        """The address that it listens at, for people."""
-        return "{}:{}".format(*self.server.address)
+        if self._status is not None:
+            self._status.start()
 
     def run(self):
         """Serve until SIGTERM or SIGINT. A second one ends the process at once."""
         watchers = [
-            gevent.signal_handler(number, self._stop)
-            for number in (signal.SIGTERM, signal.SIGINT)
+            gevent.signal_handler(number, self._stop, number) for number in STOP_SIGNALS
         ]
         if self._supervisor is not None and hasattr(signal, "SIGHUP"):
             watchers.append(
                 gevent.signal_handler(signal.SIGHUP, self._supervisor.restart)
             )
         thread = self._start_supervisor()
+        announcing = gevent.spawn(self._announce)
+        self._follow_link()
         try:
             self._ended.wait()
             self.server.stop(timeout=GRACE)
         finally:
-            for watcher in watchers:
-                watcher.cancel()
+            announcing.kill()
+            self._call(self._announcer.end)
+            if self._status is not None:
+                self._status.stop()
             if thread is not None:
                 self._supervisor.stop()
-                gevent.get_hub().threadpool.apply(thread.join)
+                get_hub().threadpool.apply(thread.join)
+            for watcher in watchers:
+                watcher.cancel()
+
+    def _processes(self):
+        """Return what the status is told of, in a thread of it."""
+        return [self._announcer.info()]
+
+    def _announce(self):
+        """Tell the store again and again what the process does."""
+        while self._announces:
+            self._call(self._announcer.announce_if_due)
+            gevent.sleep(self._announcer.seconds_left())
+
+    def _call(self, function):
+        """Call one of the Announcer without keeping the hub from its work."""
+        if not self._announces:
+            return
+        relay = self.server.relay
+        if isinstance(relay, HubRelay):
+            function(relay.outage.is_on)
+        else:
+            get_hub().threadpool.apply(self._call_in_thread, (function,))
+
+    def _call_in_thread(self, function):
+        try:
+            function(self.server.relay.outage.is_on)
+        finally:
+            self.server.backend.release()
 
     def _start_supervisor(self):
         if self._supervisor is None:
@@ -102,8 +132,21 @@ class InterfaceProcess:
         thread.start()
         return thread
 
-    def _stop(self):
+    def _follow_link(self):
+        """Tell the supervisor that the process serves, and end when it is gone."""
+        if self._link is not None:
+            # Its thread wakes the hub.
+            self._orphaned = get_hub().loop.async_()
+            self._orphaned.start(self._ended.set)
+            self._link.call_at_end(self._orphaned.send)
+            self._link.say_ready()
+
+    def _stop(self, number):
         self._signals += 1
-        if self._signals > 1:
-            gevent.kill(gevent.getcurrent())
+        # A supervisor ends by itself what does not end in time, and its signal may
+        # come twice.
+        if self._signals > 1 and self._link is None:
+            if self._supervisor is not None:
+                self._supervisor.kill()
+            exit_now(128 + number)
         self._ended.set()

@@ -22,19 +22,23 @@ from gevent import pywsgi
 
 from django.channels.exceptions import BackendUnavailable
 from django.channels.interfaces.http.errors import RequestRefused
+from django.channels.interfaces.server.counters import Counters
 from django.channels.interfaces.server.handlers import ConnectionHandler
 from django.channels.interfaces.server.handshakes import Upgrade
+from django.channels.interfaces.server.patience import Patience
 from django.channels.interfaces.server.settings import (
     read_limits,
     room_for_connections,
 )
 from django.channels.interfaces.server.websockets import WebSockets
+from django.channels.interfaces.server.wires import Wire
 from django.channels.memberships import Memberships
 from django.channels.messages import split_address
 from django.channels.requests import parse_query
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
+from django.utils.log import RequireDebugTrue
 
 access_logger = logging.getLogger("django.channels.access")
 logger = logging.getLogger("django.channels.interface")
@@ -57,6 +61,8 @@ class InterfaceServer(pywsgi.WSGIServer):
     """
 
     handler_class = ConnectionHandler
+    wire_class = Wire
+    scheme = "http"
 
     # Whether requests for hosts that the site is not for are refused here.
     checks_hosts = True
@@ -78,16 +84,21 @@ class InterfaceServer(pywsgi.WSGIServer):
         self.name = name
         self.trust_proxy = trust_proxy
         self.is_stopping = False
-        self.counters = Counter()
+        # Handlers of connections that wait for their next request.
+        self.idle = set()
+        self.counters = Counters()
         self.inbox = f"{INBOX_PREFIX}.{secrets.token_hex(8)}!"
         self.relay = make_relay(self.inbox, self.deliver)
         self.backend = self.relay.backend
         self.answer = answer or partial(self.relay.send, REQUEST_CHANNEL)
         self.memberships = Memberships(self.backend, self.inbox)
+        self.patience = Patience()
         # How many connections each address has.
         self._addresses = Counter()
         # Channel -> what takes its messages.
         self._receivers = {}
+        # The requests that have no complete answer yet.
+        self.exchanges = set()
         # The addresses of WebSockets, by channel.
         self._hosts = {}
         self._numbers = itertools.count(1)
@@ -98,23 +109,31 @@ class InterfaceServer(pywsgi.WSGIServer):
             counters=self.counters,
             left=self._leave,
             ended=lambda websocket: self._receivers.pop(websocket.channel, None),
+            wire_class=self.wire_class,
         )
 
     def handle(self, sock, address):
         """Serve a connection, unless its address has too many."""
         host = address[0] if address else ""
         most = self.limits.connections_per_address
-        if most is not None and self._addresses[host] >= most:
+        # All clients of a Unix socket have the same, which tells nothing.
+        if most is not None and host and self._addresses[host] >= most:
             self.counters["connections.too_many"] += 1
             sock.close()
             return
         self._addresses[host] += 1
-        handler = ConnectionHandler(sock, address, self)
+        self.counters["connections"] += 1
+        handler = self.handler_class(sock, address, self)
         try:
             handler.handle()
         finally:
             if not handler.is_detached:
                 self._forget_address(host)
+
+    @property
+    def connections(self):
+        """How many connections there are, those of WebSockets included."""
+        return sum(self._addresses.values())
 
     def _forget_address(self, host):
         self._addresses[host] -= 1
@@ -182,7 +201,7 @@ class InterfaceServer(pywsgi.WSGIServer):
         RequestRefused if the site is not for the host that it names.
         """
         meta = head.meta()
-        address, scheme = connection.client_address or ("", None), "http"
+        address, scheme = connection.client_address or ("", None), self.scheme
         if self.trust_proxy:
             address, scheme = forwarded(meta, address)
         host, port = self.environ["SERVER_NAME"], self.environ["SERVER_PORT"]
@@ -217,6 +236,7 @@ class InterfaceServer(pywsgi.WSGIServer):
             GET=message["GET"],
             META=message["META"],
             client=message["client"],
+            scheme=message["scheme"],
         )
         channel = self.open_channel(None)
         address = connection.client_address
@@ -228,7 +248,7 @@ class InterfaceServer(pywsgi.WSGIServer):
 
     def log_request(self, connection, head, status, size, seconds):
         """Log a request: `size` is in bytes, without the head."""
-        if access_logger.isEnabledFor(logging.INFO):
+        if self._logs_requests:
             access_logger.info(
                 '%s "%s %s HTTP/%s" %d %d %.4f s',
                 connection.client_address[0] if connection.client_address else "-",
@@ -252,6 +272,8 @@ class InterfaceServer(pywsgi.WSGIServer):
     # The life of the server.
 
     def start(self):
+        self._logs_requests = is_heard(access_logger, logging.INFO)
+        self.patience.start()
         self.relay.start()
         self._keeper = gevent.spawn(self._keep_groups)
         super().start()
@@ -259,14 +281,35 @@ class InterfaceServer(pywsgi.WSGIServer):
     def stop(self, timeout=None):
         """
         Accept no more, let requests in hand finish for `timeout` seconds, and close
-        WebSockets with 1001 (going away).
+        WebSockets with 1001 (going away). Requests that views have left to channels
+        may wait for long, and end at once: with 503, or in the middle of a stream.
         """
         self.is_stopping = True
         self.websockets.close_all()
+        for exchange in list(self.exchanges):
+            if exchange.is_left or self.memberships.has(exchange.channel):
+                exchange.stop()
+        for handler in list(self.idle):
+            handler.end_idle()
         super().stop(timeout)
         self.websockets.stop()
         self._keeper.kill()
+        self.patience.stop()
         self.relay.stop()
+
+
+def is_heard(logger, level):
+    """
+    Return whether any handler takes what `logger` says at `level`. Without DEBUG,
+    Django's own configuration has none for that, and making records takes time.
+    """
+    while logger is not None and logger.isEnabledFor(level):
+        for handler in logger.handlers:
+            is_for_debug = any(isinstance(f, RequireDebugTrue) for f in handler.filters)
+            if handler.level <= level and (settings.DEBUG or not is_for_debug):
+                return True
+        logger = logger.parent if logger.propagate else None
+    return False
 
 
 def forwarded(meta, address):

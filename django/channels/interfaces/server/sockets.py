@@ -1,8 +1,10 @@
 """One WebSocket, from the request of its handshake until its client is gone."""
 
 import logging
+from time import perf_counter
 
 from django.channels.exceptions import InvalidMessage
+from django.channels.interfaces.server.backlogs import TURN
 from django.channels.interfaces.server.deliveries import parse_delivery
 from django.channels.interfaces.server.frames import ABNORMAL, Framing
 from django.channels.interfaces.server.handshakes import Refusal
@@ -16,13 +18,15 @@ from django.channels.interfaces.server.phases import (
 )
 from django.channels.interfaces.server.reports import Reports
 from django.channels.interfaces.server.timings import Timing
-from django.channels.interfaces.server.wires import Wire
 
 logger = logging.getLogger("django.channels.interface")
 
 # Bytes that are taken apart at once, so that a flood of small frames stays bytes
-# until there is room for its messages.
-PIECE = 2**12
+# until there is room for its messages. They may be 85 frames.
+PIECE = 2**9
+
+# Bytes that have come at once from which on they wait until others have had theirs.
+BULK = 2**12
 
 GOING_AWAY = 1001
 
@@ -52,7 +56,7 @@ class WebSocket:
         self.phase = CONNECTING
         self.timing = Timing(site.limits)
         self._site = site
-        self._wire = Wire(sock, self, site.limits)
+        self._wire = site.wire_class(sock, self, site.limits)
         self._reports = Reports(site, self, upgrade)
         self._handshake = None
         self._framing = None
@@ -128,6 +132,7 @@ class WebSocket:
             if frame is None and self.phase is OPEN:
                 frame = self._framing.encode(delivery.opcode, delivery.data)
             if frame is not None:
+                self._site.count("websocket.sent")
                 self.send_frame(frame)
         if delivery.close is not None:
             self.close(delivery.close, delivery.reason)
@@ -187,8 +192,16 @@ class WebSocket:
             return
         self.timing.hear(self._site.clock())
         self._unread = self._unread + data if self._unread else data
+        if len(data) >= BULK:
+            self._give_way()
+        else:
+            self.take_turn()
+
+    def take_turn(self):
+        """Take apart what has come."""
         try:
-            self._read()
+            if self.phase in (OPEN, CLOSING):
+                self._read()
             self.go_on()
         except Exception:
             logger.exception("The WebSocket of %r failed.", self.channel)
@@ -209,12 +222,18 @@ class WebSocket:
         if self._unread:
             self._read()
             self._reports.send_waiting()
-        if self.phase in (OPEN, CLOSING) and not self._reports.are_many():
+        if self.phase not in (OPEN, CLOSING) or self._reports.are_many():
+            return
+        if not self._unread:
             self._wire.resume()
 
     def _read(self):
-        """Take apart what has come, as long as there is room for messages."""
+        """
+        Take apart what has come, as long as there is room for messages and others
+        need not wait.
+        """
         data, start = self._unread, 0
+        until = perf_counter() + TURN
         while start < len(data) and self.phase in (OPEN, CLOSING):
             if self._reports.are_many():
                 break
@@ -223,10 +242,19 @@ class WebSocket:
             for message, size in self._framing.feed(piece, self.timing.heard):
                 self._reports.receive(message, size)
             self._flush()
+            if perf_counter() > until:
+                break
         if self.phase in (OPEN, CLOSING):
             self._unread = data[start:]
             if self._reports.are_many():
                 self._wire.pause()
+            elif self._unread:
+                self._give_way()
+
+    def _give_way(self):
+        """Read nothing, and go on when others have had their turn."""
+        self._wire.pause()
+        self._site.backlog.add(self)
 
     def _flush(self):
         data, is_last = self._framing.data_to_send()
@@ -261,6 +289,7 @@ class WebSocket:
             self._reports.end(ABNORMAL)
         self._finish()
         self.phase = GONE
+        self._site.backlog.discard(self)
         self._wire.close(drop)
         self._wire = None
         self._site.leave(self)
@@ -269,7 +298,9 @@ class WebSocket:
     def _finish(self):
         """Take nothing more from the client."""
         if self._framing is not None:
-            self._reports.end(self._framing.close_code)
+            code = self._framing.close_code
+            self._reports.end(code)
+            self._site.counters.note_close(code)
             self._framing.end()
         self._framing = self._handshake = None
         self._unread = b""
@@ -292,8 +323,9 @@ class WebSocket:
         if self._wire.is_paused:
             # It is this side that does not listen.
             self.timing.hear(now)
-        elif self.timing.is_silent(now):
-            self.fail(1011, "no sign of life")
         elif self.timing.has_to_ping(now):
             self._framing.ping()
             self._flush()
+        elif self.timing.is_silent(now):
+            # It has been asked, also if this process has slept for long.
+            self.fail(1011, "no sign of life")

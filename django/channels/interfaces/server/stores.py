@@ -12,6 +12,21 @@ from gevent.local import local as greenlet_local
 from redis.connection import SSLConnection
 
 from django.channels.backends.redis import RedisBackend
+from django.channels.interfaces.server.yielding import give_way
+
+# Characters above which a message takes long.
+LARGE = 2**16
+
+
+def attempt(function):
+    """
+    Return what `function` returns and None, or None and what it raises: gevent
+    prints what is raised in its threads.
+    """
+    try:
+        return function(), None
+    except Exception as exc:
+        return None, exc
 
 
 class Cooperative:
@@ -20,7 +35,9 @@ class Cooperative:
     def _connect(self):
         # Names are resolved, and the server is connected to, in a thread.
         connect = super(SSLConnection if self._is_tls else Cooperative, self)._connect
-        plain = get_hub().threadpool.apply(connect)
+        plain, error = get_hub().threadpool.apply(attempt, (connect,))
+        if error is not None:
+            raise error
         sock = socket.socket(
             plain.family, plain.type, plain.proto, fileno=plain.detach()
         )
@@ -52,7 +69,10 @@ class Cooperative:
 
 
 class HubRedisBackend(RedisBackend):
-    """A RedisBackend whose every greenlet has connections of its own."""
+    """
+    A RedisBackend whose every greenlet has connections of its own, and lets others
+    go ahead before each large message: to sign one of a megabyte takes milliseconds.
+    """
 
     def __init__(self, alias, params):
         super().__init__(alias, params)
@@ -63,3 +83,24 @@ class HubRedisBackend(RedisBackend):
             shard.server.connection_class = type(
                 f"Cooperative{plain.__name__}", (Cooperative, plain), {}
             )
+
+    def push_command(self, shard, queue, messages, insist=False):
+        if len(messages[0][1]) > LARGE:
+            give_way()
+        return super().push_command(shard, queue, messages, insist)
+
+    def pack(self, message):
+        packed = super().pack(message)
+        if len(packed) > LARGE:
+            give_way()
+        return packed
+
+    def open(self, envelope, queue, now):
+        if len(envelope) > LARGE:
+            give_way()
+        return super().open(envelope, queue, now)
+
+    def unpack(self, packed):
+        if len(packed) > LARGE:
+            give_way()
+        return super().unpack(packed)

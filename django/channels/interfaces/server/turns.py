@@ -12,7 +12,7 @@ class Turns:
     """
 
     __slots__ = (
-        "full_since",
+        "failing_since",
         "_waiting",
         "_size",
         "_in_hand",
@@ -22,8 +22,8 @@ class Turns:
     )
 
     def __init__(self):
-        # When the store began to refuse messages, or None.
-        self.full_since = None
+        # Since when the store has taken no message for certain, or None.
+        self.failing_since = None
         # (payload, bytes), oldest first.
         self._waiting = []
         self._size = 0
@@ -95,12 +95,15 @@ class Turns:
         return self._number
 
     def end(self, number):
-        """Return whether the message `number` was with the workers until now."""
+        """
+        Return the deadline of the message `number`, which is done, or None if it was
+        not with the workers.
+        """
         for index, item in enumerate(self._in_hand):
             if item[0] == number:
                 del self._in_hand[index]
-                return True
-        return False
+                return item[1]
+        return None
 
     def expire(self, now):
         """Give up the messages that no worker has acknowledged. Return how many."""
@@ -118,8 +121,12 @@ class Turns:
     def hold(self, now):
         """Let nothing go until release()."""
         self._is_held = True
-        if self.full_since is None:
-            self.full_since = now
+        self.note_failure(now)
+
+    def note_failure(self, now):
+        """Note that the store has not taken a message, or may not have."""
+        if self.failing_since is None:
+            self.failing_since = now
 
     def release(self):
         """Let messages go again."""

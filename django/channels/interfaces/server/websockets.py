@@ -6,18 +6,19 @@ django.channels.interfaces.server.wires, and one timer looks after all.
 """
 
 import logging
-import socket
 import time
-from collections import Counter
 
 from gevent import get_hub
 
 from django.channels.exceptions import InvalidMessage
+from django.channels.interfaces.server.backlogs import Backlog
+from django.channels.interfaces.server.counters import Counters
 from django.channels.interfaces.server.deliveries import parse_delivery
 from django.channels.interfaces.server.frames import encode_frame
 from django.channels.interfaces.server.handshakes import Handshake, Refusal
 from django.channels.interfaces.server.limits import Limits
 from django.channels.interfaces.server.sockets import GOING_AWAY, WebSocket
+from django.channels.interfaces.server.wires import Wire
 from django.channels.registry import registry
 
 logger = logging.getLogger("django.channels.interface")
@@ -32,9 +33,10 @@ class WebSockets:
 
     `backend` is the channel backend and `relay` what sends its messages: it has
     send(channel, message, failed), and calls nothing back before that returns.
-    `limits` are the Limits of each socket and `counters` is a Counter that is told
-    what happens. `left` is called with each WebSocket when its client is gone,
-    `ended` when no message comes for it any more. `clock` is as time.monotonic().
+    `limits` are the Limits of each socket and `counters` are the Counters that are
+    told what happens. `left` is called with each WebSocket when its client is gone,
+    `ended` when no message comes for it any more. `clock` is as time.monotonic(), and
+    `wire_class` what takes the sockets.
     """
 
     def __init__(
@@ -47,15 +49,18 @@ class WebSockets:
         left=None,
         ended=None,
         clock=time.monotonic,
+        wire_class=Wire,
     ):
         self.relay = relay
         self.alias = backend.alias
         self.expiry = backend.expiry
         self.limits = limits
-        self.counters = Counter() if counters is None else counters
+        self.counters = Counters() if counters is None else counters
         self.clock = clock
+        self.wire_class = wire_class
         self.leave = left or (lambda websocket: None)
         self._ended = ended or (lambda websocket: None)
+        self.backlog = Backlog()
         self._sockets = set()
         # It keeps nobody from ending the hub.
         self._timer = get_hub().loop.timer(INTERVAL, INTERVAL, ref=False)
@@ -78,8 +83,7 @@ class WebSockets:
         `channel` is its send channel, `upgrade` the Upgrade that the client asks
         for and `ahead` what has been read after that.
         """
-        plain = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
-        websocket = WebSocket(self, plain, channel, upgrade, ahead)
+        websocket = WebSocket(self, self.wire_class.take(sock), channel, upgrade, ahead)
         self._sockets.add(websocket)
         try:
             handshake = Handshake(upgrade, self.limits.compression)
@@ -105,7 +109,10 @@ class WebSockets:
         if delivery.opcode is not None:
             frame = encode_frame(delivery.opcode, delivery.data)
         is_plain = delivery.close is None and delivery.state is None
-        for websocket in list(websockets):
+        websockets = list(websockets)
+        if is_plain and frame is not None:
+            self.count("websocket.sent", len(websockets))
+        for websocket in websockets:
             if not is_plain:
                 websocket.apply(delivery, frame)
             elif frame is not None:
@@ -135,6 +142,7 @@ class WebSockets:
         self._timer.close()
         for websocket in list(self._sockets):
             websocket.give_up()
+        self.backlog.close()
 
     def consumer(self, channel):
         """Return the Consumer of `channel`, or None."""

@@ -57,6 +57,11 @@ class Wire:
         self._has_begun = False
         self._is_last = False
 
+    @staticmethod
+    def take(sock):
+        """Return the stdlib socket for one of gevent, which is not used any more."""
+        return socket.socket(sock.family, sock.type, sock.proto, sock.detach())
+
     def pause(self):
         """Let the client wait, once the buffers between are full."""
         if not self.is_paused:
