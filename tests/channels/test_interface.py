@@ -20,10 +20,18 @@ except ImportError:
     connect = None
 
 URLS = """
+import os
 import time
 from django.channels import Channel
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
+
+def held(request):
+    with open("held.txt", "w"):
+        pass
+    while not os.path.exists("go.txt"):
+        time.sleep(0.01)
+    return HttpResponse("at last")
 
 def stream(request):
     def parts():
@@ -35,6 +43,7 @@ urlpatterns = [
     path("hello/", lambda request: HttpResponse("Hello World")),
     path("length/", lambda request: HttpResponse(str(len(request.read())))),
     path("host/", lambda request: HttpResponse(request.get_host())),
+    path("held/", held),
     path("stream/", stream),
     path("latin/", lambda request: HttpResponse("é", "text/plain; charset=latin-1")),
     path("poll/", Channel("app.poll").as_view(timeout=PATIENCE)),
@@ -259,9 +268,9 @@ class LongPollTests(InterfaceTestCase):
 
     def test_ends_with_the_server(self):
         client, stream = self.http_client(), self.http_client()
-        for waiting in (client, stream):
+        for number, waiting in enumerate((client, stream), 1):
             waiting.request("GET", "/poll/")
-        wait_until(lambda: len(self.done("polled")) == 2)
+            wait_until(lambda: len(self.done("polled")) == number)
         self.send("app.part", to=self.done("polled")[1][0])
         response = stream.getresponse()
         self.assertEqual(response.read(4), b"part")

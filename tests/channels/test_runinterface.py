@@ -175,14 +175,14 @@ class ProcessesTests(RunInterfaceTestCase):
 
     def test_requests_in_hand_are_answered_and_sockets_closed_at_the_end(self):
         socket, client = self.socket(), self.http_client()
-        client.request("GET", "/poll/")
-        wait_until(lambda: self.done("polled"))
+        client.request("GET", "/held/")
+        wait_until((self.directory / "held.txt").exists)
         self.process.terminate()
         with self.assertRaises(ConnectionClosed) as caught:
             socket.recv(PATIENCE)
         self.assertEqual(caught.exception.rcvd.code, 1001)
         # The workers are still there.
-        self.send("app.answer", text="at last")
+        self.write("go.txt", "")
         self.assertEqual(client.getresponse().read(), b"at last")
         self.assertEqual(self.process.wait(PATIENCE), 0)
         self.assertAllEnd()
@@ -190,8 +190,8 @@ class ProcessesTests(RunInterfaceTestCase):
 
     def test_second_signal_ends_all_at_once(self):
         client = self.http_client()
-        client.request("GET", "/poll/")
-        wait_until(lambda: self.done("polled"))
+        client.request("GET", "/held/")
+        wait_until((self.directory / "held.txt").exists)
         self.process.terminate()
         wait_until(lambda: "Stopping each interface process." in self.printed)
         self.process.terminate()

@@ -24,7 +24,12 @@ MOST = 50
 
 
 class Post:
-    """Messages for one queue on `shard`, for whose outcome nobody waits."""
+    """
+    Messages for one queue on `shard`, for whose outcome nobody waits.
+
+    A worker has just heard what time it is there, so that the server need not look
+    at deadlines: what it refused for that would come again after later messages.
+    """
 
     def __init__(self, sender, shard, queue):
         self.queue = queue
@@ -32,10 +37,13 @@ class Post:
         self._sender = sender
         self._shard = shard
         self._session = shard.session
+        self._insists = self._session.is_holding
 
     def command(self):
         """Return the command that appends them."""
-        return self._sender.push_command(self._shard, self.queue, self.messages)
+        return self._sender.push_command(
+            self._shard, self.queue, self.messages, self._insists
+        )
 
     def confirm(self, reply):
         """Take the reply to the command, or an exception in its place."""

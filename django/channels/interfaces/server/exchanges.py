@@ -106,6 +106,7 @@ class Exchange:
         if self._mailbox.qsize() >= UNSENT_MESSAGES or self._unsent > UNSENT_SIZE:
             self._is_slow = True
             self.server.counters["http.slow"] += 1
+            self.connection.drop()
             message = GONE
         self._mailbox.put(message)
 

@@ -7,7 +7,7 @@ request that becomes a WebSocket leaves it, and the greenlet ends.
 
 import time
 from contextlib import suppress
-from socket import MSG_PEEK, SHUT_RD, SHUT_WR
+from socket import MSG_PEEK, SHUT_RD, SHUT_RDWR, SHUT_WR
 
 import gevent
 from geventwebsocket.handler import WebSocketHandler
@@ -197,7 +197,14 @@ class ConnectionHandler(WebSocketHandler):
     def write(self, data):
         """Send bytes. Raise OSError if the client takes none for `write_time`."""
         self.socket.settimeout(self.limits.write_time)
-        self.socket.sendall(data)
+        # sendall() gives all of them together as much time as each has here.
+        while (sent := self.socket.send(data)) < len(data):
+            data = memoryview(data)[sent:]
+
+    def drop(self):
+        """End the connection. The hub may call it while the greenlet writes."""
+        with suppress(OSError):
+            self.socket._sock.shutdown(SHUT_RDWR)
 
     def _refuse(self, status, sentence):
         self.server.counters[f"http.refused.{status}"] += 1

@@ -33,6 +33,47 @@ BATCH = 100
 WAIT = 2
 
 
+class Groups:
+    """
+    join(), leave() and renew() of the backend of `relay`, which happen soon, and
+    together for channels that leave one after another. Nobody hears if the store
+    does not answer: it forgets members by itself.
+    """
+
+    def __init__(self, relay):
+        self.expiry = relay.backend.expiry
+        self._relay = relay
+        # (group, inbox) -> channels that are about to leave, of the last call.
+        self._leaving = {}
+
+    def join(self, group, inbox, channels):
+        self._do("join", group, inbox, channels)
+
+    def renew(self, group, inbox, channels):
+        self._do("renew", group, inbox, channels)
+
+    def leave(self, group, inbox, channels):
+        leaving = self._leaving.get((group, inbox))
+        if leaving is not None:
+            leaving.extend(channels)
+            return
+        self._do("leave", group, inbox, list(channels))
+
+    def _do(self, name, group, inbox, channels):
+        if name == "leave":
+            self._leaving[group, inbox] = channels
+        else:
+            # Whoever joins again after this must not leave before it.
+            self._leaving.pop((group, inbox), None)
+
+        def do(backend):
+            if self._leaving.get((group, inbox)) is channels:
+                del self._leaving[group, inbox]
+            getattr(backend, name)(group, inbox, channels)
+
+        self._relay.do(do)
+
+
 class Relay:
     """
     Sends and receives for the hub of the current thread.
@@ -47,7 +88,9 @@ class Relay:
         self.inbox = inbox
         self.deliver = deliver
         self.outage = Outage(backend)
-        # (channel, message, failed) of what waits to be sent.
+        self.groups = Groups(self)
+        # What waits to be sent, (channel, message, failed), and to be done, (None,
+        # function, None).
         self._waiting = deque()
         self._stopping = False
 
@@ -59,9 +102,36 @@ class Relay:
         self._waiting.append((channel, message, failed))
         self._wake_sender()
 
+    def do(self, function):
+        """Call `function` with the backend, after what has been sent before."""
+        self._waiting.append((None, function, None))
+        self._wake_sender()
+
     def _take_batch(self):
-        count = min(len(self._waiting), BATCH)
-        return [self._waiting.popleft() for _ in range(count)]
+        """Return what is to be sent in one round trip, or one thing to do."""
+        batch = []
+        while self._waiting and len(batch) < BATCH:
+            is_message = self._waiting[0][0] is not None
+            if is_message or not batch:
+                batch.append(self._waiting.popleft())
+            if not is_message:
+                break
+        return batch
+
+    def _do(self, function):
+        try:
+            function(self.backend)
+        except ChannelError as exc:
+            logger.warning("The store was not told of a group: %s", exc)
+        except Exception:
+            logger.exception("The store was not told of a group.")
+
+    def _deliver(self, channel, message):
+        try:
+            self.deliver(channel, message)
+        except Exception:
+            # One bad message must not keep others from their receivers.
+            logger.exception("A message on %r was dropped.", channel)
 
     def _tell(self, item, error):
         channel, _, failed = item
@@ -96,27 +166,36 @@ class HubRelay(Relay):
             # What others are about to send goes in the same batch.
             gevent.sleep(0)
             while batch := self._take_batch():
-                messages = [
-                    (channel, self.backend.pack(message))
-                    for channel, message, _ in batch
-                ]
-                for item, error in zip(batch, self.backend.push_many(messages)):
+                if batch[0][0] is None:
+                    self._do(batch[0][1])
+                    continue
+                for item, error in zip(batch, self._push(batch)):
                     if error is not None:
                         self._tell(item, error)
+
+    def _push(self, batch):
+        try:
+            return self.backend.push_many(
+                [(name, self.backend.pack(message)) for name, message, _ in batch]
+            )
+        except Exception as exc:
+            # The process must not be deaf and dumb from now on.
+            logger.exception("Messages were not sent.")
+            return [BackendUnavailable(f"Not sent: {type(exc).__name__}")] * len(batch)
 
     def _receive(self):
         backoff = Backoff()
         while not self._stopping:
             try:
                 received = self.backend.receive_many([self.inbox], WAIT, BATCH)
-            except BackendUnavailable as exc:
+            except Exception as exc:
                 self.outage.note_failure(self, exc)
                 gevent.sleep(backoff.delay())
                 continue
             self.outage.note_success(self)
             backoff.reset()
             for channel, message in received:
-                self.deliver(channel, message)
+                self._deliver(channel, message)
 
 
 class ThreadRelay(Relay):
@@ -162,9 +241,15 @@ class ThreadRelay(Relay):
 
     def _send_one(self, item):
         channel, message, _ = item
+        if channel is None:
+            self._do(message)
+            return
         try:
             self.backend.push(channel, self.backend.pack(message))
-        except ChannelError as exc:
+        except Exception as exc:
+            if not isinstance(exc, ChannelError):
+                logger.exception("A message on %r was not sent.", channel)
+                exc = BackendUnavailable(f"Not sent: {type(exc).__name__}")
             self._received.append((None, (item, exc)))
             self._arrival.send()
 
@@ -190,7 +275,7 @@ class ThreadRelay(Relay):
             if channel is None:
                 self._tell(*message)
             else:
-                self.deliver(channel, message)
+                self._deliver(channel, message)
 
 
 class LocalRelay(ThreadRelay):
@@ -210,6 +295,9 @@ class LocalRelay(ThreadRelay):
             self._hub.loop.run_callback(self._tell, item, exc)
         else:
             background.message_sent(self.backend, channel)
+
+    def do(self, function):
+        self._do(function)
 
 
 def make_relay(alias, inbox, deliver):

@@ -1,5 +1,6 @@
 """An interface process: a server in the main thread, until a signal ends it."""
 
+import gc
 import signal
 import threading
 
@@ -69,6 +70,9 @@ class InterfaceProcess:
 
     def start(self):
         """Begin to listen."""
+        # What is there now stays: looking at all of it takes tens of milliseconds.
+        gc.collect()
+        gc.freeze()
         self.server.start()
         if self._status is not None:
             self._status.start()

@@ -20,7 +20,6 @@ from http import HTTPStatus
 import gevent
 from gevent import pywsgi
 
-from django.channels.exceptions import BackendUnavailable
 from django.channels.interfaces.http.errors import RequestRefused
 from django.channels.interfaces.server.counters import Counters
 from django.channels.interfaces.server.handlers import ConnectionHandler
@@ -34,11 +33,11 @@ from django.channels.interfaces.server.websockets import WebSockets
 from django.channels.interfaces.server.wires import Wire
 from django.channels.memberships import Memberships
 from django.channels.messages import split_address
+from django.channels.processes.console import handlers_of
 from django.channels.requests import parse_query
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
-from django.utils.log import RequireDebugTrue
 
 access_logger = logging.getLogger("django.channels.access")
 logger = logging.getLogger("django.channels.interface")
@@ -91,7 +90,7 @@ class InterfaceServer(pywsgi.WSGIServer):
         self.relay = make_relay(self.inbox, self.deliver)
         self.backend = self.relay.backend
         self.answer = answer or partial(self.relay.send, REQUEST_CHANNEL)
-        self.memberships = Memberships(self.backend, self.inbox)
+        self.memberships = Memberships(self.relay.groups, self.inbox)
         self.patience = Patience()
         # How many connections each address has.
         self._addresses = Counter()
@@ -155,17 +154,13 @@ class InterfaceServer(pywsgi.WSGIServer):
 
     def _leave(self, websocket):
         self._forget_address(self._hosts.pop(websocket.channel))
-        # The hub calls this, which must not wait for the store.
-        gevent.spawn(self.memberships.close, websocket.channel)
+        self.memberships.close(websocket.channel)
 
     def _keep_groups(self):
         """Tell the store again and again which members are here."""
         while True:
             gevent.sleep(self.memberships.interval)
-            try:
-                self.memberships.renew()
-            except BackendUnavailable as exc:
-                logger.warning("Members of groups were not renewed: %s", exc)
+            self.memberships.renew()
 
     def deliver(self, channel, message):
         """Give a message of the inbox to whom it is for."""
@@ -300,16 +295,14 @@ class InterfaceServer(pywsgi.WSGIServer):
 
 def is_heard(logger, level):
     """
-    Return whether any handler takes what `logger` says at `level`. Without DEBUG,
-    Django's own configuration has none for that, and making records takes time.
+    Return whether any handler takes what `logger` says at `level`. For access logs
+    there is none unless a site wants them, and making records takes time.
     """
-    while logger is not None and logger.isEnabledFor(level):
-        for handler in logger.handlers:
-            is_for_debug = any(isinstance(f, RequireDebugTrue) for f in handler.filters)
-            if handler.level <= level and (settings.DEBUG or not is_for_debug):
-                return True
-        logger = logger.parent if logger.propagate else None
-    return False
+    record = logger.makeRecord(logger.name, level, "", 0, "", (), None)
+    return logger.isEnabledFor(level) and any(
+        handler.level <= level and handler.filter(record)
+        for handler in handlers_of(logger)
+    )
 
 
 def forwarded(meta, address):

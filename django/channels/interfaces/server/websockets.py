@@ -86,11 +86,15 @@ class WebSockets:
         websocket = WebSocket(self, self.wire_class.take(sock), channel, upgrade, ahead)
         self._sockets.add(websocket)
         try:
-            handshake = Handshake(upgrade, self.limits.compression)
-        except Refusal as refusal:
-            websocket.refuse(refusal, reported=False)
-        else:
-            websocket.start(handshake, upgrade.META)
+            try:
+                handshake = Handshake(upgrade, self.limits.compression)
+            except Refusal as refusal:
+                websocket.refuse(refusal, reported=False)
+            else:
+                websocket.start(handshake, upgrade.META)
+        except Exception:
+            logger.exception("The WebSocket of %r failed.", channel)
+            websocket.abort()
         return websocket
 
     def broadcast(self, websockets, message):
