@@ -47,6 +47,9 @@ MAX_DEPTH = 32  # Lists and dicts inside one another.
 MIN_INTEGER = -(2**63)
 MAX_INTEGER = 2**64 - 1
 
+# Types of values that are as they are.
+PLAIN = frozenset([str, bool, type(None)])
+
 # Keys that name an argument of every consumer.
 RESERVED_KEYS = frozenset(["channel"])
 
@@ -181,8 +184,7 @@ def decode_bytes(text, key="bytes"):
 
 
 def _clean_value(value, path, depth):
-    cls = type(value)
-    if cls is str or value is None or cls is bool:
+    if type(value) in PLAIN:
         return value
     if isinstance(value, str):
         return str.__str__(value)
@@ -200,10 +202,14 @@ def _clean_value(value, path, depth):
         return _clean_dict(value, f"{path}.", depth + 1)
     if isinstance(value, (list, tuple)):
         return [
-            _clean_value(item, f"{path}[{index}]", depth + 1)
+            (
+                item
+                if type(item) in PLAIN
+                else _clean_value(item, f"{path}[{index}]", depth + 1)
+            )
             for index, item in enumerate(value)
         ]
-    raise _refusal(path, f"is of the type {cls.__name__}", _way_out(value))
+    raise _refusal(path, f"is of the type {type(value).__name__}", _way_out(value))
 
 
 def _clean_dict(mapping, prefix, depth):
@@ -214,7 +220,9 @@ def _clean_dict(mapping, prefix, depth):
                 f"The keys of a message must be strings, but {prefix or 'it'} has "
                 f"the key {key!r}."
             )
-        cleaned[str.__str__(key)] = _clean_value(value, prefix + key, depth)
+        if type(value) not in PLAIN:
+            value = _clean_value(value, prefix + key, depth)
+        cleaned[str.__str__(key)] = value
     return cleaned
 
 

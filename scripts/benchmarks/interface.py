@@ -16,13 +16,14 @@ All processes start anew several times, and each sample opens connections of its
 own. What loads them is one process with one thread, the same for all. The system
 chooses the processors of all processes: on two cores the load, Redis, the
 interface process and its worker share what a peer in one process shares with the
-load alone. All of it takes some half an hour, on a machine that should be doing
+load alone. All of it takes some twenty minutes, on a machine that should be doing
 nothing else.
 
-  hello      requests a second for a trivial view, of so many (c) at once and each
-             on a new connection, as gunicorn's sync worker has no other; with
-             keep-alive, many on each connection; with an async view, the view of
-             the reference is one, which spares it a thread
+  hello      requests a second for a trivial view, of so many (c) at once, on
+             connections that are used again if the server lets them, as browsers
+             and proxies do: gunicorn's sync worker does not; "anew" each on a new
+             connection; with an async view, the view of the reference is one,
+             which spares it a thread
   echo       echoes a second; each of 50 WebSockets sends when the last came back
   broadcast  what 500 WebSockets hear a second of broadcasts to all of them, each
              of which all of them have to hear; 4 are under way at once
@@ -51,7 +52,7 @@ from .memory import conclude
 from .reporting import Table, write_json
 from .sides import add_side_arguments, find_sides
 
-LOADS = Plan(starts=3, rounds=6, seconds=1)
+LOADS = Plan(starts=2, rounds=4, seconds=1)
 BROADCASTS = Plan(starts=2, rounds=4, seconds=2)
 LONE = Plan(starts=2, rounds=4, seconds=2)
 IDLE = Plan(starts=1, rounds=2, seconds=0, warm_up=False)
@@ -182,7 +183,11 @@ def all_measures():
         hello(32, "uvicorn", words=", async view", path="/async/"),
         hello(1, "gunicorn"),
         hello(8, "gunicorn"),
-        hello(32, "uvicorn", words=", keep-alive", load="hello_again"),
+        *(
+            hello(count, "gunicorn", words=" anew", load="hello_anew")
+            for count in (1, 8, 32)
+        ),
+        hello(32, "uvicorn", words=" anew", load="hello_anew"),
         echo("daphne with worker", "/worker/", 10),
         echo("daphne", "/echo/", 1.2),
         echo("uvicorn", "/echo/"),

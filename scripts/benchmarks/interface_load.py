@@ -47,6 +47,22 @@ def figures(latencies, elapsed):
 
 
 def hello(port, path, connections, seconds):
+    """
+    Load with so many requests at once, on connections that are used again if the
+    server lets them, as browsers and proxies do.
+    """
+    with dial(port) as connection:
+        connection.sendall(plain_request(path))
+        keeps = b"\r\nconnection: close" not in receive(connection).lower()
+    load = hello_again if keeps else hello_anew
+    return load(port, path, connections, seconds)
+
+
+def plain_request(path):
+    return f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+
+
+def hello_anew(port, path, connections, seconds):
     """Load with so many requests at once, each on a connection of its own."""
     data, latencies, asked = request("GET", path), [], {}
     with select.epoll() as epoll:
@@ -83,8 +99,7 @@ def is_whole(received):
 
 def hello_again(port, path, connections, seconds):
     """Load with so many connections, each with one request after another."""
-    data = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
-    latencies, asked, sockets = [], {}, {}
+    data, latencies, asked, sockets = plain_request(path), [], {}, {}
     with select.epoll() as epoll:
         for _ in range(connections):
             connection = dial(port)
@@ -181,4 +196,4 @@ def broadcast(port, path, connections, seconds):
 if __name__ == "__main__":
     holder = Holder(SENT, EXPECTED)
     holding = [holder.hold, holder.keep, holder.hear]
-    serve([hello, hello_again, echo, broadcast, *holding])
+    serve([hello, hello_anew, echo, broadcast, *holding])

@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 from socket import MSG_PEEK, SHUT_RD, SHUT_RDWR, SHUT_WR
 
-import gevent
 from geventwebsocket.handler import WebSocketHandler
 
 from django.channels.interfaces.http.bodies import ChunkedDecoder
@@ -60,9 +59,9 @@ class ConnectionHandler(WebSocketHandler):
     def handle(self):
         """Serve requests until the connection ends."""
         try:
+            # Others have their turn while each request waits for its answer.
             while self._handle_one():
-                # A client that never pauses must not keep others waiting.
-                gevent.sleep(0)
+                pass
         except (OSError, ClientGone):
             pass
         finally:
@@ -119,23 +118,25 @@ class ConnectionHandler(WebSocketHandler):
                     deadline = time.monotonic() + self.limits.head_time
                 else:
                     give_way()
-            timeout = self.limits.keep_alive
-            if deadline is not None:
-                timeout = deadline - time.monotonic()
-            more = self._receive(timeout) if data else self._receive_first(timeout)
+            timeout = deadline and deadline - time.monotonic()
+            more = self._receive(timeout) if data else self._receive_first()
             if not more:
                 if data and more is None:
                     raise RequestRefused(408, "The request took too long.")
                 return None
             data += more
 
-    def _receive_first(self, timeout):
-        """Do what _receive() does, unless the server is about to end."""
-        self.server.idle.add(self)
+    def _receive_first(self):
+        """Return the first bytes of a request, b"" if the server has had enough."""
+        if self.server.is_stopping:
+            return b""
+        # One timer for all such connections looks how long they wait.
+        self.server.idle[self] = time.monotonic()
+        self.socket.settimeout(None)
         try:
-            return None if self.server.is_stopping else self._receive(timeout)
+            return self.socket.recv(READ_SIZE)
         finally:
-            self.server.idle.discard(self)
+            self.server.idle.pop(self, None)
 
     def end_idle(self):
         """Let a greenlet that waits for the next request take what has come as all."""

@@ -13,9 +13,11 @@ in the inbox of the process goes to the connection that it is for.
 import itertools
 import logging
 import secrets
+import time
 from collections import Counter
 from functools import lru_cache, partial
 from http import HTTPStatus
+from itertools import takewhile
 
 import gevent
 from gevent import pywsgi
@@ -43,6 +45,9 @@ access_logger = logging.getLogger("django.channels.access")
 logger = logging.getLogger("django.channels.interface")
 
 INBOX_PREFIX = "django.interface"
+
+# Seconds between two looks at connections that wait for a request.
+INTERVAL = 1
 REQUEST_CHANNEL = "django.wsgi.request"
 
 
@@ -84,7 +89,7 @@ class InterfaceServer(pywsgi.WSGIServer):
         self.trust_proxy = trust_proxy
         self.is_stopping = False
         # Handlers of connections that wait for their next request.
-        self.idle = set()
+        self.idle = {}
         self.counters = Counters()
         self.inbox = f"{INBOX_PREFIX}.{secrets.token_hex(8)}!"
         self.relay = make_relay(self.inbox, self.deliver)
@@ -241,6 +246,13 @@ class InterfaceServer(pywsgi.WSGIServer):
         if channel in self._receivers:
             self._receivers[channel] = websocket.deliver
 
+    def _end_idle(self):
+        """End the connections that have waited too long for a request."""
+        then = time.monotonic() - self.limits.keep_alive
+        # The oldest come first.
+        for handler, since in list(takewhile(lambda i: i[1] < then, self.idle.items())):
+            handler.end_idle()
+
     def log_request(self, connection, head, status, size, seconds):
         """Log a request: `size` is in bytes, without the head."""
         if self._logs_requests:
@@ -269,6 +281,8 @@ class InterfaceServer(pywsgi.WSGIServer):
     def start(self):
         self._logs_requests = is_heard(access_logger, logging.INFO)
         self.patience.start()
+        self._idle_timer = gevent.get_hub().loop.timer(INTERVAL, INTERVAL, ref=False)
+        self._idle_timer.start(self._end_idle)
         self.relay.start()
         self._keeper = gevent.spawn(self._keep_groups)
         super().start()
@@ -290,6 +304,7 @@ class InterfaceServer(pywsgi.WSGIServer):
         self.websockets.stop()
         self._keeper.kill()
         self.patience.stop()
+        self._idle_timer.close()
         self.relay.stop()
 
 
