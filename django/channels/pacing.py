@@ -32,7 +32,7 @@ class Pace:
     of the time. Then it is what they have done in `seconds`, at `most` messages.
     """
 
-    seconds = 0.001
+    seconds = 0.002
     most = 16
 
     def __init__(self):

@@ -52,9 +52,9 @@ from .memory import conclude
 from .reporting import Table, write_json
 from .sides import add_side_arguments, find_sides
 
-LOADS = Plan(starts=2, rounds=4, seconds=1)
-BROADCASTS = Plan(starts=2, rounds=4, seconds=2)
-LONE = Plan(starts=2, rounds=4, seconds=2)
+LOADS = Plan(starts=2, rounds=4, seconds=0.7)
+BROADCASTS = Plan(starts=2, rounds=3, seconds=1.5)
+LONE = Plan(starts=2, rounds=3, seconds=2)
 IDLE = Plan(starts=1, rounds=2, seconds=0, warm_up=False)
 NEIGHBOURS = Plan(starts=1, rounds=3, seconds=2, warm_up=False)
 

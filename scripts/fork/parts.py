@@ -1,6 +1,7 @@
 """The parts of scripts/test. Each returns a Report."""
 
 import re
+import sys
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -204,6 +205,14 @@ def test_autobahn(options):
     return report
 
 
+def test_idle(options):
+    """2,000 idle WebSockets for a minute, which then all hear the same message."""
+    require_servers()
+    command = (ROOT / "scripts/bench", "interface", "--idle", "2000", "--minutes", "1")
+    status, _ = suites.stream(sys.executable, *command, cwd=ROOT)
+    return Report(["Not all held, or not all heard it in time."] if status else [])
+
+
 def test_upstream(options):
     """Upstream's whole suite on each layer, against unpatched Django."""
     report, env, source = Report(), test_venv(), upstream()
@@ -255,6 +264,7 @@ PARTS = {
     "scripts": test_scripts,
     "channels": test_channels,
     "autobahn": test_autobahn,
+    "idle": test_idle,
     "docs": test_docs,
     "packaging": test_packaging,
     "upstream": test_upstream,

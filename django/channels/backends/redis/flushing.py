@@ -4,8 +4,12 @@ import threading
 import time
 import weakref
 
-# Seconds for which a session may hold what was posted.
-LONGEST = 0.002
+# Seconds between two looks at what sessions hold. What one look has found, and the
+# next one finds again, is sent.
+INTERVAL = 0.001
+
+# Seconds for which it looks on when nothing is held, as to wake up takes longer.
+AWAKE = 0.1
 
 
 class Flusher:
@@ -19,9 +23,18 @@ class Flusher:
         self._wanted = threading.Event()
         self._sessions = weakref.WeakSet()
         self._thread = None
+        self._is_awake = False
+        self._watched = 0
 
     def watch(self, session):
-        """Have `session` send what it holds, unless it has done so in time."""
+        """Have `session` send what it holds from now on, unless it does so itself."""
+        self._watched = time.monotonic()
+        if session not in self._sessions:
+            self._add(session)
+        if not self._is_awake:
+            self._wanted.set()
+
+    def _add(self, session):
         with self._lock:
             self._sessions.add(session)
             if self._thread is None:
@@ -29,15 +42,23 @@ class Flusher:
                     target=self._run, name="django-channels-flusher", daemon=True
                 )
                 self._thread.start()
-        self._wanted.set()
 
     def _run(self):
         while True:
             self._wanted.wait()
             self._wanted.clear()
-            time.sleep(LONGEST)
-            with self._lock:
-                sessions = list(self._sessions)
-            now = time.monotonic()
-            if any([session.flush_since(now - LONGEST) for session in sessions]):
+            self._is_awake = True
+            while time.monotonic() - self._watched < AWAKE:
+                time.sleep(INTERVAL)
+                self._flush()
+            self._is_awake = False
+            # What was held just now may not have woken this thread.
+            if self._flush():
                 self._wanted.set()
+
+    def _flush(self):
+        """Return whether any session still holds something."""
+        with self._lock:
+            sessions = list(self._sessions)
+        then = time.monotonic() - INTERVAL
+        return any([session.flush_since(then) for session in sessions])

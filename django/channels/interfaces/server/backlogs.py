@@ -7,6 +7,10 @@ from gevent import get_hub
 # Seconds after which others have their turn.
 TURN = 0.0005
 
+# Seconds that others have after a turn that could not be cut short, as when a
+# megabyte is decompressed: an answer takes several looks at what has come.
+PAUSE = 0.004
+
 
 class Backlog:
     """
@@ -19,6 +23,7 @@ class Backlog:
         # A dict, for its order.
         self._waiting = {}
         self._timer = get_hub().loop.timer(0, ref=False)
+        self._pause = get_hub().loop.timer(PAUSE, ref=False)
         self._runs = False
 
     def add(self, member):
@@ -33,17 +38,19 @@ class Backlog:
     def close(self):
         """Call nobody any more."""
         self._waiting.clear()
-        self._timer.stop()
-        self._timer.close()
+        for timer in (self._timer, self._pause):
+            timer.stop()
+            timer.close()
 
-    def _start(self):
+    def _start(self, timer=None):
         if not self._runs:
             self._runs = True
-            self._timer.start(self._go_on)
+            (timer or self._timer).start(self._go_on)
 
     def _go_on(self):
         # A timer of gevent has to be stopped before it starts again.
         self._timer.stop()
+        self._pause.stop()
         self._runs = False
         until = perf_counter() + TURN
         while self._waiting and perf_counter() < until:
@@ -51,4 +58,4 @@ class Backlog:
             del self._waiting[member]
             member.take_turn()
         if self._waiting:
-            self._start()
+            self._start(self._pause if perf_counter() > until + TURN else None)

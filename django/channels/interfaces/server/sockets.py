@@ -219,6 +219,9 @@ class WebSocket:
     def _read_on(self):
         if not self._wire.is_paused or self._reports.are_many(0.5):
             return
+        if len(self._unread) >= BULK:
+            self._give_way()
+            return
         if self._unread:
             self._read()
             self._reports.send_waiting()
