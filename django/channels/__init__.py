@@ -7,6 +7,7 @@ each of them comes.
 """
 
 from django.channels.channel import Channel
+from django.channels.events import publish_app_events, publish_model_events
 from django.channels.exceptions import (
     BackendUnavailable,
     ChannelError,
@@ -15,6 +16,7 @@ from django.channels.exceptions import (
     InvalidChannelName,
     InvalidMessage,
 )
+from django.channels.fanout import fan_out
 from django.channels.groups import Group
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.channels.registry import consumer
@@ -31,4 +33,7 @@ __all__ = [
     "InvalidMessage",
     "channels",
     "consumer",
+    "fan_out",
+    "publish_app_events",
+    "publish_model_events",
 ]

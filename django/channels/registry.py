@@ -15,6 +15,7 @@ from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.apps import apps
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS
 from django.channels.messages import check_channel_name
+from django.channels.transactions import check_coroutine_function, make_atomic
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
@@ -23,25 +24,39 @@ BUILT_IN_CONSUMERS = ("django.core.handlers.channel", "django.channels.health")
 
 
 class Consumer:
-    """A function that is called with each message of a channel."""
+    """
+    A function that is called with each message of a channel.
+
+    Raise ImproperlyConfigured for a coroutine function that ATOMIC_REQUESTS would
+    put into a transaction.
+    """
 
     # True if what the consumer raises is meant for the WSGI server, because it
     # makes responses of all other exceptions.
     converts_exceptions = False
 
     # True if it belongs to the machinery: each worker runs it, and people are not
-    # told of it.
+    # told of it. It has no transaction around it.
     internal = False
 
     def __init__(self, func, ordered=True):
         self.func = func
         # Whether a socket's next message waits until this consumer is done.
         self.ordered = ordered
-        self._call = async_to_sync(func) if iscoroutinefunction(func) else func
+        self._call = func
+        if iscoroutinefunction(func):
+            check_coroutine_function(self)
+            self._call = async_to_sync(func)
 
     def __call__(self, channel, message):
-        """Run the consumer. Whatever it raises comes through."""
-        self._call(**message, channel=channel)
+        """
+        Run the consumer, in a transaction of each database with ATOMIC_REQUESTS.
+        Whatever it raises comes through, after the rollback.
+        """
+        call = self._call
+        if not self.internal:
+            call = make_atomic(call, self.func)
+        call(**message, channel=channel)
 
     def prepare(self):
         """Do what takes time, or may fail, before the first message."""
