@@ -39,6 +39,7 @@ class HandshakeTests(WebSocketTestCase):
                 "GET": [["room", "1"]],
                 "META": request.META,
                 "client": ["192.0.2.7", 50312],
+                "scheme": "http",
                 "subprotocols": ["chat", "superchat"],
                 "state": {},
                 "acknowledge": 1,

@@ -1,7 +1,7 @@
 """
 What workers are told about a WebSocket:
 
-    django.websocket.connect     "META", "subprotocols"
+    django.websocket.connect     "META", "scheme", "subprotocols"
     django.websocket.receive     "data": {"content": text} or {"bytes": base64}
     django.websocket.disconnect  "code"
 
@@ -65,11 +65,15 @@ class Reports:
         """Whether workers know all that they have to know."""
         return self.turns.is_over and (self._code is None or self._is_told)
 
-    def connect(self, meta, subprotocols):
+    def connect(self, upgrade, subprotocols):
         """Ask for the answer to the handshake. Return whether anybody is asked."""
         if self._site.consumer(CONNECT) is None:
             return False
-        extra = {"META": meta, "subprotocols": subprotocols}
+        extra = {
+            "META": upgrade.META,
+            "scheme": upgrade.scheme,
+            "subprotocols": subprotocols,
+        }
         self._send(CONNECT, extra, alone=True)
         return True
 

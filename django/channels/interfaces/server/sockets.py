@@ -62,11 +62,11 @@ class WebSocket:
         self._framing = None
         self._unread = ahead
 
-    def start(self, handshake, meta):
+    def start(self, handshake, upgrade):
         """Have `handshake`, a Handshake, answered. Nothing is read until then."""
         self._handshake = handshake
         self.timing.wait(self._site.clock(), self._site.expiry)
-        if not self._reports.connect(meta, list(handshake.subprotocols)):
+        if not self._reports.connect(upgrade, list(handshake.subprotocols)):
             self.accept()
 
     def accept(self, subprotocol=None):

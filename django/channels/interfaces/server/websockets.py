@@ -91,7 +91,7 @@ class WebSockets:
             except Refusal as refusal:
                 websocket.refuse(refusal, reported=False)
             else:
-                websocket.start(handshake, upgrade.META)
+                websocket.start(handshake, upgrade)
         except Exception:
             logger.exception("The WebSocket of %r failed.", channel)
             websocket.abort()
