@@ -19,6 +19,9 @@ class ChannelLayerHandler(BaseConnectionHandler):
     settings_name = "CHANNELS"
     exception_class = InvalidChannelBackend
 
+    # In tests, what keeps the messages of this process apart from those of others.
+    isolation = ""
+
     def __init__(self, settings=None):
         super().__init__(settings)
         self._backends = {}
@@ -52,7 +55,10 @@ class ChannelLayerHandler(BaseConnectionHandler):
                 f"The channel backend {path!r} of CHANNELS[{alias!r}] cannot be "
                 f"imported: {exc}"
             ) from exc
-        return backend_class(alias, params)
+        backend = backend_class(alias, params)
+        if self.isolation:
+            backend.isolate(self.isolation)
+        return backend
 
     def all(self, initialized_only=False):
         aliases = self._backends if initialized_only else self

@@ -36,7 +36,7 @@ for number in range(3):
 
 
 def worker_threads():
-    prefix = "django-channels-"
+    prefix = "django-channels-default-"
     return [
         thread for thread in threading.enumerate() if thread.name.startswith(prefix)
     ]

@@ -290,6 +290,12 @@ class BaseChannelBackend:
         """Return `message` as it is after it has been sent and received."""
         return self.unpack(self.pack(message))
 
+    def isolate(self, name):
+        """
+        Send and receive under names that begin with `name`, or with "" as ever. So
+        tests keep apart where processes share a store, but for test databases.
+        """
+
     def release(self):
         """Give back what the current thread holds, as it will not use it again."""
 
