@@ -24,8 +24,10 @@ class Memberships:
         self.interval = backend.expiry / 3
         # Group -> member channels. Dicts as ordered sets.
         self._groups = {}
-        # (group, channel) of open channels that the store has been told have left.
-        self._left = set()
+        # Member channel -> its groups.
+        self._groups_of = {}
+        # Open channel -> groups that the store has been told it has left.
+        self._left = {}
         self._due = float("inf")
 
     def note(self, channel, message, is_open):
@@ -40,21 +42,22 @@ class Memberships:
             return False
         if verb == "join" and is_open:
             self._groups.setdefault(group, {})[channel] = None
+            self._groups_of.setdefault(channel, set()).add(group)
             self._due = min(self._due, time.monotonic() + self.interval)
-            if (group, channel) in self._left:
+            if group in self._left.get(channel, ()):
                 # The store may have been told so after it was told of this join.
-                self._left.remove((group, channel))
+                self._left[channel].remove(group)
                 with suppress(ChannelError):
                     self.backend.join(group, self.inbox, [channel])
         else:
             self._leave(group, channel)
             if is_open:
-                self._left.add((group, channel))
+                self._left.setdefault(channel, set()).add(group)
         return True
 
     def has(self, channel):
         """Return whether `channel` is in any group."""
-        return any(channel in members for members in self._groups.values())
+        return channel in self._groups_of
 
     def members(self, group):
         """Return the channels that are in `group`."""
@@ -62,11 +65,9 @@ class Memberships:
 
     def close(self, channel):
         """Let `channel` leave all its groups."""
-        for group in [
-            name for name, members in self._groups.items() if channel in members
-        ]:
+        for group in list(self._groups_of.get(channel, ())):
             self._leave(group, channel)
-        self._left = {item for item in self._left if item[1] != channel}
+        self._left.pop(channel, None)
 
     def receive(self, timeout):
         """
@@ -91,6 +92,10 @@ class Memberships:
     def _leave(self, group, channel):
         members = self._groups.get(group, {})
         members.pop(channel, None)
+        groups = self._groups_of.get(channel, set())
+        groups.discard(group)
+        if not groups:
+            self._groups_of.pop(channel, None)
         if not members:
             self._groups.pop(group, None)
         # Whatever the store has been told in the meantime. If it does not answer,

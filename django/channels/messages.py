@@ -63,7 +63,23 @@ def _refuse_constant(name):
     raise ValueError(f"JSON has no {name}.")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+def _parse_int(text):
+    number = int(text) if len(text) <= 20 else None
+    if number is None or not MIN_INTEGER <= number <= MAX_INTEGER:
+        raise ValueError("an integer of more than 64 bits")
+    return number
+
+
+def _parse_float(text):
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not finite")
+    return number
+
+
+_decode = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_int=_parse_int, parse_float=_parse_float
+).decode
 
 
 def check_channel_name(name):
@@ -153,16 +169,18 @@ def encode_message(message):
 
 
 def decode_message(text):
-    """
-    Return the message in a JSON text, or raise InvalidMessage. Its sender has seen
-    to it that its values are what messages may have.
-    """
+    """Return the message in a JSON text, or raise InvalidMessage."""
     try:
-        message = _decode(text if isinstance(text, str) else text.decode())
+        text = text if isinstance(text, str) else text.decode()
+        message = _decode(text)
     except (ValueError, RecursionError) as exc:
         raise InvalidMessage(f"The message is not JSON text: {exc}") from exc
-    if type(message) is not dict or not RESERVED_KEYS.isdisjoint(message):
-        # Says what is wrong.
+    if (
+        type(message) is not dict
+        or not RESERVED_KEYS.isdisjoint(message)
+        # It may be nested too deep. The rest JSON and the decoder have seen to.
+        or text.count("{") + text.count("[") > MAX_DEPTH
+    ):
         return clean_message(message)
     return message
 

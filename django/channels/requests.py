@@ -71,13 +71,19 @@ def encode_meta(environ):
     }
 
 
-def parse_query(query_string):
-    """Return [[key, value]] in the order of a QUERY_STRING as WSGI decodes it."""
+def parse_query(query_string, most=None):
+    """
+    Return [[key, value]] in the order of a QUERY_STRING as WSGI decodes it. Raise
+    ValueError if there are more than `most`.
+    """
     text = query_string.encode("iso-8859-1", "replace").decode("utf-8", "replace")
     return [
         list(pair)
         for pair in parse_qsl(
-            text, keep_blank_values=True, encoding=settings.DEFAULT_CHARSET
+            text,
+            keep_blank_values=True,
+            encoding=settings.DEFAULT_CHARSET,
+            max_num_fields=most,
         )
     ]
 

@@ -208,9 +208,13 @@ class Worker:
         own = self.inbox.name
         messages = [item for item in received if not item[0].startswith(own)]
         if messages:
-            self.backend.hold_replies()
-            close_old_connections()
+            try:
+                close_old_connections()
+            except Exception:
+                # The messages have been taken, and their consumers may not need it.
+                logger.exception("A database connection could not be closed.")
         for channel, message in messages:
+            self.backend.hold_replies()
             self._run_safely(channel, message)
         return bool(messages)
 

@@ -77,7 +77,9 @@ class CodecTests(SimpleTestCase):
         self.assertEqual(decode_message(encode_message(message)), message)
 
     def test_text_that_is_no_message(self):
-        for text in ["", "{", "[]", "1", '{"a": NaN}', "[" * 100_000, b"\xff"]:
+        deep = '{"a":' * 40 + "1" + "}" * 40
+        numbers = ['{"a": NaN}', '{"a": 1e999}', '{"a": 18446744073709551616}']
+        for text in ["", "{", "[]", "1", *numbers, deep, "[" * 100_000, b"\xff"]:
             with self.subTest(text=text[:10]), self.assertRaises(InvalidMessage):
                 decode_message(text)
 

@@ -47,33 +47,28 @@ def choose(run):
     return serve if run is basehttp.run and wsgi.Switch.on else run
 
 
-def serve(
-    addr,
-    port,
-    wsgi_handler,
-    ipv6=False,
-    threading=False,
-    on_bind=None,
-    server_cls=basehttp.WSGIServer,
-):
+def serve(addr, port, wsgi_handler, **options):
     """
-    Serve as django.core.servers.basehttp.run() does, and WebSockets too if nothing
-    keeps this process from it. Otherwise their requests get 501.
+    Serve as django.core.servers.basehttp.run() does, which has the same arguments,
+    and WebSockets too if nothing keeps this process from it. Otherwise requests
+    for them get 501.
     """
-    WebSockets.off = find_obstacle(threading, server_cls)
+    WebSockets.off = find_obstacle(options["threading"], options["server_cls"])
     if WebSockets.off is not None:
         application = refuse_websockets(wsgi_handler, WebSockets.off)
-        basehttp.run(addr, port, application, ipv6, threading, on_bind, server_cls)
+        basehttp.run(addr, port, application, **options)
         return
     from django.channels.interfaces.server.development import DevelopmentServer
     from django.channels.interfaces.server.threads import ServerThread
 
     thread = ServerThread(
-        (addr, port), wsgi_handler, ipv6=ipv6, server_class=DevelopmentServer
+        (addr, port),
+        wsgi_handler,
+        ipv6=options["ipv6"],
+        server_class=DevelopmentServer,
     )
     thread.start()
-    if on_bind is not None:
-        on_bind(thread.port)
+    options["on_bind"](thread.port)
     while thread.is_alive():
         # Not for ever, as on some systems that would keep CONTROL-C out.
         thread.join(1)

@@ -152,11 +152,11 @@ class RequestConsumer(Consumer):
             try:
                 send_response(backend, response_channel, response)
             except ResponseClosed as exc:
-                logger.info("%s was not sent to its end: %s", message["path"], exc)
+                logger.info("%r was not sent to its end: %s", message["path"], exc)
             except ResponseBroken as exc:
                 # Whoever waits has been told, so that no other answer may come.
                 logger.error(
-                    "%s ended early: %s", message["path"], exc, exc_info=exc.__cause__
+                    "%r ended early: %s", message["path"], exc, exc_info=exc.__cause__
                 )
 
 

@@ -184,6 +184,10 @@ class RedisBackend(RedisSending, RedisGroups, SharedBackend):
             if keys := shard.scan():
                 shard.session.call(*(("UNLINK", key) for key in keys))
 
+    def isolate(self, name):
+        for shard in self.shards:
+            shard.isolate(name)
+
     def release(self):
         self._receiver.release()
         for shard in self.shards:

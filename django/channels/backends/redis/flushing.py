@@ -1,8 +1,11 @@
 """What keeps messages from being held for long."""
 
+import logging
 import threading
 import time
 import weakref
+
+logger = logging.getLogger("django.channels.backends")
 
 # Seconds between two looks at what sessions hold. What one look has found, and the
 # next one finds again, is sent.
@@ -38,10 +41,11 @@ class Flusher:
         with self._lock:
             self._sessions.add(session)
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, name="django-channels-flusher", daemon=True
                 )
-                self._thread.start()
+                thread.start()
+                self._thread = thread
 
     def _run(self):
         while True:
@@ -61,4 +65,12 @@ class Flusher:
         with self._lock:
             sessions = list(self._sessions)
         then = time.monotonic() - INTERVAL
-        return any([session.flush_since(then) for session in sessions])
+        return any([self._flush_session(session, then) for session in sessions])
+
+    def _flush_session(self, session, then):
+        try:
+            return session.flush_since(then)
+        except Exception:
+            # The others still need this thread.
+            logger.exception("What was held was not sent.")
+            return False

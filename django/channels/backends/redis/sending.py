@@ -19,6 +19,10 @@ logger = logging.getLogger("django.channels.backends")
 # Characters above which a message has a command of its own.
 LONG = 4096
 
+# Keys of messages that others build on: if one is lost, its sender has to know
+# before it goes on.
+BUILT_ON = frozenset(["more", "join", "leave"])
+
 # Messages that one command appends at most.
 MOST = 50
 
@@ -50,21 +54,28 @@ class Post:
         outcomes = self._sender.outcomes(self._shard, self.queue, self.messages, reply)
         for (channel, _), error in zip(self.messages, outcomes):
             if error is not None:
-                self._session.failures[self.queue] = error
+                if self._insists and isinstance(error, ChannelFull):
+                    self._session.failures[self.queue] = error
                 logger.warning("A message on %r was lost: %s", channel, error)
 
 
 class RedisSending:
     """The part of RedisBackend that sends."""
 
+    def send(self, channel, message):
+        if "!" in channel and not BUILT_ON.isdisjoint(message):
+            self._ranked(queue_name(channel))[0].session.let_go()
+        super().send(channel, message)
+
     def push(self, channel, packed):
         queue = queue_name(channel)
         if queue.endswith("!"):
-            session = self._ranked(queue)[0].session
-            if session.is_holding:
-                if (error := session.failures.pop(queue, None)) is not None:
-                    raise error
+            shard = self._ranked(queue)[0]
+            if (error := shard.session.failures.pop(queue, None)) is not None:
+                raise error
+            if shard.session.is_holding:
                 return self._post(queue, channel, packed)
+            shard.flush_queue(queue)
         for shard in self._shards_for(queue):
             (error,) = self._push_all(shard, queue, [(channel, packed)])
             if not isinstance(error, NotSent):
@@ -86,6 +97,8 @@ class RedisSending:
     def _post(self, queue, channel, packed):
         shard = self._shards_for(queue)[0]
         session, is_short = shard.session, len(packed) <= LONG
+        if session.is_holding:
+            shard.note_holder(queue, session)
         with session.lock:
             post = session.last_held
             if not (
@@ -125,8 +138,10 @@ class RedisSending:
         Push (queue, messages) in `batches` to a shard in one round trip. Return a
         list of what became of the messages of each.
         """
+        # What was refused for its deadline would come again after later messages.
+        insist = len({queue for queue, _ in batches}) < len(batches)
         try:
-            commands = [self.push_command(shard, *batch) for batch in batches]
+            commands = [self.push_command(shard, *batch, insist) for batch in batches]
             replies = shard.session.call_each(*commands)
         except BackendUnavailable as exc:
             replies = [exc] * len(batches)

@@ -145,7 +145,10 @@ class Session:
         if refused := [n for n, reply in enumerate(replies) if is_elsewhere(reply)]:
             # The others have been done, and must not be done again.
             self.close()
-            again = self._exchange([commands[number] for number in refused])
+            try:
+                again = self._exchange([commands[number] for number in refused])
+            except BackendUnavailable as exc:
+                again = [exc] * len(refused)
             for number, reply in zip(refused, again):
                 replies[number] = reply
         return [
@@ -192,12 +195,15 @@ class Session:
         session. Return whether something younger is held.
         """
         # Whoever has the lock sends what is held, or is about to look.
-        if not self._held or not self.lock.acquire(blocking=False):
+        if not (self._held or self._posted) or not self.lock.acquire(blocking=False):
             return False
         try:
-            if self._held and self._held_since <= then:
-                with suppress(BackendUnavailable):
+            with suppress(BackendUnavailable, *LOST):
+                if self._held and self._held_since <= then:
                     self._send([])
+                elif self._posted and self._connection.can_read(0):
+                    # Something may have to be sent once more.
+                    self._receive(0)
             return bool(self._held)
         finally:
             self.lock.release()
@@ -286,7 +292,11 @@ class Session:
     def _settled(self, command, reply):
         if isinstance(reply, Exception):
             try:
-                reply = self._settle(command, reply)
+                if is_elsewhere(reply):
+                    self.close()
+                    (reply,) = self._exchange([command])
+                if isinstance(reply, Exception):
+                    reply = self._settle(command, reply)
             except BackendUnavailable as exc:
                 return exc
         if not isinstance(reply, Exception):
@@ -299,7 +309,7 @@ class Session:
         try:
             posted = [(post, post.command()) for post in held]
             connection = self._open()
-        except BackendUnavailable as exc:
+        except Exception as exc:
             for post in held:
                 post.confirm(exc)
             raise

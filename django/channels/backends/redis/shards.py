@@ -38,6 +38,7 @@ class Shard:
         self.name = f"{server.name}/{prefix}"
         self.clock = Clock()
         self.has_lmpop = None
+        self._isolation = ""
         # When to send again what another shard takes, too, after a failure.
         self.retry_at = 0
         self._has_replicas = False
@@ -48,8 +49,21 @@ class Shard:
         """Forget all connections without closing them: a fork must not use them."""
         self._local = self.local_class()
         self._flusher = Flusher()
+        # Inbox -> the session that has held something for it.
+        self._holders = weakref.WeakValueDictionary()
         self._sessions = weakref.WeakSet()
         self._sessions_lock = threading.Lock()
+
+    def isolate(self, name):
+        """Let the keys begin with `name` after the prefix, or no longer with ""."""
+        isolation = f"{name}:" if name else ""
+        prefix = self.prefix.removesuffix(self._isolation) + isolation
+        self._isolation = isolation
+        if prefix != self.prefix:
+            # Sessions have the old one.
+            self.close()
+            self._local = self.local_class()
+            self.prefix = prefix
 
     @property
     def session(self):
@@ -66,6 +80,17 @@ class Shard:
         with self._sessions_lock:
             self._sessions.add(session)
         return session
+
+    def note_holder(self, queue, session):
+        """Note that `session` is to hold something for `queue`."""
+        if self._holders.get(queue) is not session:
+            self._holders[queue] = session
+
+    def flush_queue(self, queue):
+        """Send what another thread holds for `queue`, ahead of what comes now."""
+        holder = self._holders.get(queue)
+        if holder is not None and holder.last_held is not None:
+            holder.flush_since(float("inf"))
 
     def release(self):
         """Close the connection of the current thread."""

@@ -14,14 +14,20 @@ request that a view has left to a channel is sent straight to the server.
 import logging
 import threading
 from collections import deque
+from contextlib import suppress
 from itertools import chain
 from queue import Empty, SimpleQueue
 
 from django.channels.bodies import open_body
-from django.channels.exceptions import ChannelError, ChannelFull
+from django.channels.exceptions import (
+    ChannelError,
+    ChannelFull,
+    ResponseBroken,
+    ResponseClosed,
+)
 from django.channels.interfaces.exchange import Reply
 from django.channels.replies import send_response
-from django.channels.responses import fill_response
+from django.channels.responses import decode_headers
 from django.core.handlers.channel import decode_environ
 from django.db import connections
 from django.http import HttpResponse, StreamingHttpResponse
@@ -82,17 +88,30 @@ class RequestThreads:
         return queue.get()
 
     def _answer(self, message):
-        channel = message["response_channel"]
         try:
-            with open_body(self.backend, message) as body:
-                reply = Reply(channel)
-                response = call(self.application, message, body, reply)
-                if not reply.is_left:
-                    send_response(self.backend, channel, response)
-        except ChannelError as exc:
-            logger.info("%s was not sent to its end: %s", message["path"], exc)
+            self._send_answer(message)
+        except ResponseClosed as exc:
+            logger.info("%r was not sent to its end: %s", message["path"], exc)
+        except ResponseBroken as exc:
+            # The server has been told.
+            logger.error(
+                "%r ended early: %s", message["path"], exc, exc_info=exc.__cause__
+            )
         except BaseException as exc:
-            logger.exception("%s: %s", message["path"], type(exc).__name__)
+            logger.exception("%r: %s", message["path"], type(exc).__name__)
+            with suppress(ChannelError):
+                answer = {"error": type(exc).__name__}
+                self.backend.send(message["response_channel"], answer)
+
+    def _send_answer(self, message):
+        channel = message["response_channel"]
+        with open_body(self.backend, message) as body:
+            reply = Reply(channel)
+            response = call(self.application, message, body, reply)
+            if reply.is_left:
+                response.close()
+            else:
+                send_response(self.backend, channel, response)
 
 
 def call(application, message, body, reply):
@@ -102,37 +121,60 @@ def call(application, message, body, reply):
     """
     environ = decode_environ(message)
     environ |= {"wsgi.input": body, "wsgi.multiprocess": False, Reply.KEY: reply}
-    head = []
+    head, written = [], []
 
     def start_response(status, headers, exc_info=None):
         head[:] = status, headers
+        return written.append
 
     try:
         result = application(environ, start_response)
-        # Django's own are not taken apart.
-        return result if isinstance(result, HttpResponseBase) else wrap(result, head)
+        if isinstance(result, HttpResponseBase):
+            return keep(result, head)
+        return wrap(result, head, written)
     except Exception:
-        logger.exception("The WSGI application failed for %s.", message["path"])
+        logger.exception("The WSGI application failed for %r.", message["path"])
         return HttpResponse("Server Error (500)", status=500, content_type="text/plain")
 
 
-def wrap(result, head):
+def keep(response, head):
+    """Return a response of Django, with what WSGI middleware has made of its head."""
+    status = f"{response.status_code} {response.reason_phrase}"
+    cookies = [("Set-Cookie", c.output(header="")) for c in response.cookies.values()]
+    if head != [status, [*response.items(), *cookies]]:
+        set_head(response, *head)
+    return response
+
+
+def wrap(result, head, written):
     """
     Return the response that a WSGI application has made of `result`, an iterable
     of bytes, and `head`, its status and headers, which may come with the first.
+    `written` are the bytes that it has written already.
     """
-    parts = iter(result)
-    first = next(parts, b"")
-    status, headers = head
-    code, _, reason = status.partition(" ")
-    message = {
-        "status": int(code),
-        "reason": reason,
-        "content_type": "",
-        "headers": [list(pair) for pair in headers],
-    }
-    response = fill_response(StreamingHttpResponse(), message)
-    response.streaming_content = chain([first], parts)
-    if hasattr(result, "close"):
-        response._resource_closers.append(result.close)
+    close = getattr(result, "close", None)
+    try:
+        parts = iter(result)
+        first = next(parts, b"")
+        response = StreamingHttpResponse()
+        set_head(response, *head)
+    except BaseException:
+        if close is not None:
+            close()
+        raise
+    response.streaming_content = chain(written, [first], parts)
+    if close is not None:
+        response._resource_closers.append(close)
     return response
+
+
+def set_head(response, status, headers):
+    """Give a response the status and the headers that WSGI has."""
+    code, _, response.reason_phrase = status.partition(" ")
+    response.status_code = int(code)
+    response.cookies.clear()
+    for name in list(response.headers):
+        del response.headers[name]
+    decode_headers(
+        {"headers": [(name, text.strip()) for name, text in headers]}, response
+    )

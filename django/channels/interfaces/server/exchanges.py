@@ -56,7 +56,7 @@ class Exchange:
         self.head = head
         self.writer = ResponseWriter.for_request(head, connection.server.name)
         self.timeout = connection.server.backend.expiry
-        self.decoder = body_decoder(head, self.server.limits.body)
+        self.decoder = body_decoder(head, self._most_bytes())
         # Bytes of the body of the response, as far as it has been sent.
         self.size = 0
         self._mailbox = SimpleQueue()
@@ -68,7 +68,8 @@ class Exchange:
         self._body_channel = None
         self._room = 0
         self._credit = None
-        self._ended = False
+        # Whether nobody has heard of the request, or has to hear of it any more.
+        self._ended = True
         self._begun = False
         self._spooled = None
         self._chunks = None
@@ -83,6 +84,7 @@ class Exchange:
         try:
             message["response_channel"] = self.channel
             message |= self._body(message["META"])
+            self._ended = False
             server.answer(message, self._mailbox.put)
             self._sent = time.monotonic()
             status = self._answer()
@@ -102,8 +104,10 @@ class Exchange:
         """
         if self._is_slow:
             return
+        # What is on its way already does not count, however large it is.
+        is_much = self._mailbox.qsize() >= UNSENT_MESSAGES or self._unsent > UNSENT_SIZE
         self._unsent += content_size(message)
-        if self._mailbox.qsize() >= UNSENT_MESSAGES or self._unsent > UNSENT_SIZE:
+        if is_much:
             self._is_slow = True
             self.server.counters["http.slow"] += 1
             self.connection.drop()
@@ -115,6 +119,13 @@ class Exchange:
         self._mailbox.put(STOPPED)
 
     # The body of the request.
+
+    def _most_bytes(self):
+        """Return how large the body may be, or None."""
+        limits = self.server.limits
+        if limits.body is None and self.head.content_length is None:
+            return limits.spool
+        return limits.body
 
     def _body(self, meta):
         """Return the keys of the message that are about the body."""
@@ -170,14 +181,17 @@ class Exchange:
 
     def _make_chunks(self):
         """Yield the body in parts that are as large as a message may be."""
-        parts, size = [], 0
+        parts, size, begun = [], 0, time.monotonic()
+        # Who reads waits for EXPIRY, however slow the client is.
+        longest = self.server.backend.expiry / 4
         for part in self._parts():
             parts.append(part)
             size += len(part)
             # The next part may be as large as what is read at once.
-            if size > self.server.backend.chunk_size - READ_SIZE:
+            is_large = size > self.server.backend.chunk_size - READ_SIZE
+            if is_large or time.monotonic() - begun > longest:
                 yield b"".join(parts)
-                parts, size = [], 0
+                parts, size, begun = [], 0, time.monotonic()
         if parts:
             yield b"".join(parts)
 
@@ -208,7 +222,10 @@ class Exchange:
             self._write(message)
         except ServerStops:
             self.writer.keep_alive = False
-        except (InvalidMessage, InvalidResponse, ResponseBroken, Empty) as exc:
+        except (
+            *(InvalidMessage, InvalidResponse, ResponseBroken, Empty),
+            *(UnicodeError, LookupError),  # What the charset does not have.
+        ) as exc:
             self.server.log_error(self.head, exc)
             if not self._begun:
                 return self._fail(500, "Server Error (500)")
@@ -225,6 +242,7 @@ class Exchange:
         charset = find_charset(headers)
         data = decode_content(message, charset)
         more = message.get("more", False)
+        self._keep_alive_if_possible()
         head = self.writer.head(
             message.get("status", 200),
             message.get("reason") or self.server.reason(message.get("status", 200)),
@@ -253,9 +271,15 @@ class Exchange:
         """Send a response of one sentence."""
         data = sentence.encode()
         headers = [("Content-Type", "text/plain; charset=utf-8")]
+        self._keep_alive_if_possible()
         head = self.writer.head(status, self.server.reason(status), headers, len(data))
         self.connection.write(head + self._frame(data) + self.writer.end())
         return status
+
+    def _keep_alive_if_possible(self):
+        """Have the client told if no other request may come on its connection."""
+        if not self.decoder.done or self.server.is_stopping:
+            self.writer.keep_alive = False
 
     def _frame(self, data):
         """Return a part of the body of the response as it goes out."""
@@ -289,8 +313,6 @@ class Exchange:
 
     def _wait(self):
         """Return what comes next. Raise Empty if nothing comes in time."""
-        if self.timeout <= PATIENCE:
-            return self._mailbox.get(timeout=self.timeout)
         if self._mailbox.empty():
             self.server.patience.watch(self._mailbox)
         item = self._mailbox.get()
@@ -298,7 +320,7 @@ class Exchange:
 
     def _wait_on(self):
         """Do what _wait() does, and watch whether the client leaves meanwhile."""
-        deadline = time.monotonic() + self.timeout - PATIENCE
+        deadline = time.monotonic() + max(self.timeout - PATIENCE, 0)
         watcher = get_hub().loop.io(self.connection.socket.fileno(), 1)
         watcher.start(self._look, watcher)
         try:

@@ -91,6 +91,7 @@ class ConnectionHandler(WebSocketHandler):
         except RequestRefused as exc:
             return self._refuse(exc.status, exc.sentence)
         begun, size = time.monotonic(), 0
+        self._waited = 0
         try:
             exchange = Exchange(self, head)
             status, keep_alive = exchange.run()

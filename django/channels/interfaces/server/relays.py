@@ -13,6 +13,7 @@ it, and to nobody else.
 import logging
 import threading
 from collections import deque
+from contextlib import suppress
 
 import gevent
 import gevent.event
@@ -45,6 +46,8 @@ class Groups:
         self._relay = relay
         # (group, inbox) -> channels that are about to leave, of the last call.
         self._leaving = {}
+        # (group, inbox) -> channels that have left, which the store does not know.
+        self._unknown = {}
 
     def join(self, group, inbox, channels):
         self._do("join", group, inbox, channels)
@@ -56,7 +59,8 @@ class Groups:
         leaving = self._leaving.get((group, inbox))
         if leaving is not None:
             leaving.extend(channels)
-            return
+            if self._leaving.get((group, inbox)) is leaving:
+                return
         self._do("leave", group, inbox, list(channels))
 
     def _do(self, name, group, inbox, channels):
@@ -69,9 +73,23 @@ class Groups:
         def do(backend):
             if self._leaving.get((group, inbox)) is channels:
                 del self._leaving[group, inbox]
-            getattr(backend, name)(group, inbox, channels)
+            if name == "renew":
+                self._leave_again(backend, group, inbox, channels)
+            try:
+                getattr(backend, name)(group, inbox, channels)
+            except ChannelError:
+                if name == "leave":
+                    self._unknown.setdefault((group, inbox), []).extend(channels)
+                raise
 
         self._relay.do(do)
+
+    def _leave_again(self, backend, group, inbox, members):
+        """Take out whom the store still has, as renewing would let them stay."""
+        left = set(self._unknown.get((group, inbox), ())).difference(members)
+        if left:
+            backend.leave(group, inbox, list(left))
+        self._unknown.pop((group, inbox), None)
 
 
 class Relay:
@@ -89,9 +107,10 @@ class Relay:
         self.deliver = deliver
         self.outage = Outage(backend)
         self.groups = Groups(self)
-        # What waits to be sent, (channel, message, failed), and to be done, (None,
-        # function, None).
+        # (channel, message, failed) of what waits to be sent.
         self._waiting = deque()
+        # Functions that wait to be called.
+        self._tasks = deque()
         self._stopping = False
 
     def send(self, channel, message, failed=None):
@@ -103,20 +122,20 @@ class Relay:
         self._wake_sender()
 
     def do(self, function):
-        """Call `function` with the backend, after what has been sent before."""
-        self._waiting.append((None, function, None))
-        self._wake_sender()
+        """Call `function` with the backend soon, in the order of such calls."""
+        self._tasks.append(function)
+        self._asked.set()
 
     def _take_batch(self):
-        """Return what is to be sent in one round trip, or one thing to do."""
-        batch = []
-        while self._waiting and len(batch) < BATCH:
-            is_message = self._waiting[0][0] is not None
-            if is_message or not batch:
-                batch.append(self._waiting.popleft())
-            if not is_message:
-                break
-        return batch
+        count = min(len(self._waiting), BATCH)
+        return [self._waiting.popleft() for _ in range(count)]
+
+    def _work(self):
+        while self._tasks or not self._stopping:
+            self._asked.wait()
+            self._asked.clear()
+            while self._tasks:
+                self._do(self._tasks.popleft())
 
     def _do(self, function):
         try:
@@ -135,24 +154,29 @@ class Relay:
 
     def _tell(self, item, error):
         channel, _, failed = item
-        if failed is not None:
-            failed(error)
-        else:
+        if failed is None:
             logger.warning("A message on %r was not sent: %s", channel, error)
+            return
+        try:
+            failed(error)
+        except Exception:
+            logger.exception("A message on %r was not sent.", channel)
 
 
 class HubRelay(Relay):
     """A relay whose backend lets other greenlets run while it waits."""
 
     def start(self):
-        self._wanted = gevent.event.Event()
-        self._greenlets = [gevent.spawn(self._send), gevent.spawn(self._receive)]
+        self._wanted, self._asked = gevent.event.Event(), gevent.event.Event()
+        tasks = self._send, self._work, self._receive
+        self._greenlets = [gevent.spawn(task) for task in tasks]
 
     def stop(self):
         """Send what waits, and receive no more."""
         self._stopping = True
         self._wanted.set()
-        self._greenlets[0].join(WAIT)
+        self._asked.set()
+        gevent.joinall(self._greenlets[:2], WAIT)
         gevent.killall(self._greenlets)
         self.backend.close()
 
@@ -166,9 +190,6 @@ class HubRelay(Relay):
             # What others are about to send goes in the same batch.
             gevent.sleep(0)
             while batch := self._take_batch():
-                if batch[0][0] is None:
-                    self._do(batch[0][1])
-                    continue
                 for item, error in zip(batch, self._push(batch)):
                     if error is not None:
                         self._tell(item, error)
@@ -202,14 +223,14 @@ class ThreadRelay(Relay):
     """A relay whose backend is used in threads beside the hub."""
 
     # The methods that have a thread each.
-    tasks = ("_send", "_receive")
+    tasks = ("_send", "_work", "_receive")
 
     def start(self):
         self._hub = get_hub()
         self._received = deque()
         self._arrival = self._hub.loop.async_()
         self._arrival.start(self._deliver_all)
-        self._wanted = threading.Event()
+        self._wanted, self._asked = threading.Event(), threading.Event()
         self._threads = [
             threading.Thread(
                 target=getattr(self, task), name=f"interface{task}", daemon=True
@@ -223,6 +244,10 @@ class ThreadRelay(Relay):
         """Send what waits, and receive no more."""
         self._stopping = True
         self._wanted.set()
+        self._asked.set()
+        with suppress(ChannelError):
+            # For the receiver, which would wait on.
+            self.backend.push(f"{self.inbox}0", self.backend.pack({}))
         for thread in self._threads:
             self._hub.threadpool.apply(thread.join, (WAIT + 1,))
         self._arrival.close()
@@ -241,9 +266,6 @@ class ThreadRelay(Relay):
 
     def _send_one(self, item):
         channel, message, _ = item
-        if channel is None:
-            self._do(message)
-            return
         try:
             self.backend.push(channel, self.backend.pack(message))
         except Exception as exc:
@@ -252,6 +274,10 @@ class ThreadRelay(Relay):
                 exc = BackendUnavailable(f"Not sent: {type(exc).__name__}")
             self._received.append((None, (item, exc)))
             self._arrival.send()
+
+    def _work(self):
+        super()._work()
+        self.backend.release()
 
     def _receive(self):
         backoff = Backoff()
@@ -307,6 +333,7 @@ def make_relay(alias, inbox, deliver):
         from django.channels.interfaces.server.stores import HubRedisBackend
 
         backend = HubRedisBackend(alias, channels.settings[alias])
+        backend.isolate(channels.isolation)
         return HubRelay(backend, inbox, deliver)
     relay_class = LocalRelay if backend.process_local else ThreadRelay
     return relay_class(backend, inbox, deliver)

@@ -39,10 +39,12 @@ from django.channels.processes.console import handlers_of
 from django.channels.requests import parse_query
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
+from django.core.handlers.wsgi import get_path_info
 from django.http import HttpRequest
 
 access_logger = logging.getLogger("django.channels.access")
 logger = logging.getLogger("django.channels.interface")
+security_logger = logging.getLogger("django.security.DisallowedHost")
 
 INBOX_PREFIX = "django.interface"
 
@@ -97,7 +99,8 @@ class InterfaceServer(pywsgi.WSGIServer):
         self.answer = answer or partial(self.relay.send, REQUEST_CHANNEL)
         self.memberships = Memberships(self.relay.groups, self.inbox)
         self.patience = Patience()
-        # How many connections each address has.
+        # How many connections there are, and how many each address has.
+        self.connections, self.room = 0, room
         self._addresses = Counter()
         # Channel -> what takes its messages.
         self._receivers = {}
@@ -112,7 +115,8 @@ class InterfaceServer(pywsgi.WSGIServer):
             limits=self.limits.websocket,
             counters=self.counters,
             left=self._leave,
-            ended=lambda websocket: self._receivers.pop(websocket.channel, None),
+            # A consumer may have added it to a group since it left.
+            ended=lambda websocket: self.close_channel(websocket.channel),
             wire_class=self.wire_class,
         )
 
@@ -125,7 +129,13 @@ class InterfaceServer(pywsgi.WSGIServer):
             self.counters["connections.too_many"] += 1
             sock.close()
             return
+        if self.connections >= self.room:
+            # Those of WebSockets count as well, which the pool does not know of.
+            self.counters["connections.no_room"] += 1
+            sock.close()
+            return
         self._addresses[host] += 1
+        self.connections += 1
         self.counters["connections"] += 1
         handler = self.handler_class(sock, address, self)
         try:
@@ -134,12 +144,8 @@ class InterfaceServer(pywsgi.WSGIServer):
             if not handler.is_detached:
                 self._forget_address(host)
 
-    @property
-    def connections(self):
-        """How many connections there are, those of WebSockets included."""
-        return sum(self._addresses.values())
-
     def _forget_address(self, host):
+        self.connections -= 1
         self._addresses[host] -= 1
         if not self._addresses[host]:
             del self._addresses[host]
@@ -184,7 +190,9 @@ class InterfaceServer(pywsgi.WSGIServer):
     def _deliver_to_group(self, group, message):
         sockets = []
         for channel in self.memberships.members(group):
-            receiver = self._receivers[channel]
+            receiver = self._receivers.get(channel)
+            if receiver is None:
+                continue
             websocket = getattr(receiver, "__self__", None)
             if websocket in self.websockets:
                 sockets.append(websocket)
@@ -213,14 +221,15 @@ class InterfaceServer(pywsgi.WSGIServer):
             REMOTE_PORT=str(address[1] or ""),
         )
         if self.checks_hosts or head.upgrade:
-            check_host(meta.get("HTTP_HOST", ""), host)
-        path = head.path_info.encode("iso-8859-1").decode("utf-8", "replace")
+            check_host(named_host(meta), host)
+        # Text, as in the environ of a WSGIRequest.
+        path = meta["PATH_INFO"] = get_path_info(meta)
         return {
             "method": head.method.upper(),
             "scheme": scheme,
             "path": path,
             "script_name": "",
-            "GET": parse_query(head.query) if head.query else [],
+            "GET": decode_query(head.query) if head.query else [],
             "META": meta,
             "client": [address[0], address[1]],
         }
@@ -333,12 +342,27 @@ def forwarded(meta, address):
     return address, "https" if scheme == "https" else "http"
 
 
+def decode_query(query):
+    """Return [[key, value]] of a query, or raise RequestRefused if it has too many."""
+    try:
+        return parse_query(query, settings.DATA_UPLOAD_MAX_NUMBER_FIELDS)
+    except ValueError as exc:
+        raise RequestRefused(400, "There are too many parameters.") from exc
+
+
+def named_host(meta):
+    """Return the host that a request is for, as far as its client has named it."""
+    if settings.USE_X_FORWARDED_HOST and "HTTP_X_FORWARDED_HOST" in meta:
+        return meta["HTTP_X_FORWARDED_HOST"]
+    return meta.get("HTTP_HOST", "")
+
+
 @lru_cache(maxsize=1000)
 def _allows_host(host, server_name, allowed_hosts, debug):
     request = HttpRequest()
     request.META = {"SERVER_NAME": server_name, "SERVER_PORT": "80"}
     if host:
-        request.META["HTTP_HOST"] = host
+        request.META["HTTP_HOST"] = request.META["HTTP_X_FORWARDED_HOST"] = host
     try:
         request.get_host()
         return True
@@ -350,6 +374,7 @@ def check_host(host, server_name):
     """Raise RequestRefused if ALLOWED_HOSTS does not have `host`."""
     allowed = tuple(settings.ALLOWED_HOSTS)
     if not _allows_host(host, server_name, allowed, settings.DEBUG):
+        security_logger.error("%r is not one of ALLOWED_HOSTS.", host)
         raise RequestRefused(400, "Bad Request (400)")
 
 

@@ -6,13 +6,15 @@ They come from the setting CHANNELS_LIMITS, a dict of what shall not be as here:
     CHANNELS_LIMITS = {"SILENCE": 300, "COMPRESSION": True}
 """
 
-import resource
 from typing import NamedTuple
 
 from django.channels.interfaces.http.limits import Limits as HttpLimits
 from django.channels.interfaces.server.limits import Limits as WebSocketLimits
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+
+# Connections where nobody tells how many descriptors there may be.
+ROOM = 1000
 
 # Descriptors that the process needs for other things than connections.
 RESERVED = 100
@@ -25,6 +27,7 @@ class ServerLimits(NamedTuple):
     websocket: WebSocketLimits = WebSocketLimits()
     body: int | None = None  # Of a request; the setting CHANNELS_MAX_BODY_SIZE.
     head_time: float = 10  # From the first byte of a head to its last.
+    spool: int = 2**26  # Of a body in chunks, if `body` is None.
     body_time: float = 30  # Silence in a body.
     write_time: float = 30  # For which a client may take nothing.
     keep_alive: float = 75  # Silence between two requests.
@@ -45,6 +48,7 @@ KEYS = {
     "MESSAGE_RATE": ("websocket", "rate", float),
     "MESSAGE_SIZE": ("websocket", "message_size", int),
     "PING_AFTER": ("websocket", "ping_after", float),
+    "SPOOL_SIZE": ("", "spool", int),
     "SILENCE": ("websocket", "silence", float),
     "UNSENT_MESSAGES": ("websocket", "unsent_frames", int),
     "UNSENT_SIZE": ("websocket", "unsent_bytes", int),
@@ -93,6 +97,10 @@ def check_limit(key, value, kind):
 
 def room_for_connections():
     """Return how many connections the descriptor limit of the process allows."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return ROOM  # On Windows.
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return 2**20

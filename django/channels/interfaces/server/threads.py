@@ -1,5 +1,6 @@
 """The interface server on a thread of its own, in the process of a site."""
 
+import atexit
 import socket
 import threading
 
@@ -38,7 +39,12 @@ class ServerThread(threading.Thread):
     ):
         super().__init__(name="django-channels-interface", daemon=True)
         family = socket.AF_INET6 if ipv6 else socket.AF_INET
-        self._listener = socket.create_server(address, family=family, backlog=BACKLOG)
+        self._listener = socket.create_server(
+            address,
+            family=family,
+            backlog=BACKLOG,
+            dualstack_ipv6=ipv6 and socket.has_dualstack_ipv6(),
+        )
         self.port = self._listener.getsockname()[1]
         self._application = application
         self._alias = alias
@@ -53,6 +59,8 @@ class ServerThread(threading.Thread):
         self._is_ready.wait()
         if self._error is not None:
             raise self._error
+        # Python must not end while the hub runs, for that may crash it.
+        atexit.register(self.stop)
 
     def run(self):
         try:
@@ -89,6 +97,8 @@ class ServerThread(threading.Thread):
         Close all sockets, after requests in hand have had `grace` seconds, and
         return when the thread has ended. Any other thread may call it.
         """
-        self._grace = grace
-        self._stopper.send()
-        self.join()
+        atexit.unregister(self.stop)
+        if self.is_alive():
+            self._grace = grace
+            self._stopper.send()
+            self.join()
