@@ -4,6 +4,7 @@ import http.client
 import re
 import signal
 import socket
+import time
 from contextlib import closing, suppress
 
 from django.channels.backends.contract import PATIENCE
@@ -26,6 +27,10 @@ from django.channels import Channel
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
 
+class OddResponse(HttpResponse):
+    def channel_encode(self):
+        return {"content_type": "text/plain; charset=ascii", "content": "\\xe9"}
+
 def held(request):
     with open("held.txt", "w"):
         pass
@@ -44,8 +49,11 @@ urlpatterns = [
     path("length/", lambda request: HttpResponse(str(len(request.read())))),
     path("host/", lambda request: HttpResponse(request.get_host())),
     path("held/", held),
+    path("odd/", lambda request: OddResponse()),
+    path("quick/", Channel("app.quick").as_view(timeout=0.1)),
     path("stream/", stream),
     path("latin/", lambda request: HttpResponse("é", "text/plain; charset=latin-1")),
+    path("path/<str:name>/", lambda request, name: HttpResponse(name + request.path)),
     path("poll/", Channel("app.poll").as_view(timeout=PATIENCE)),
 ]
 """
@@ -85,6 +93,10 @@ def poll(response_channel, **message):
 @consumer("app.answer")
 def answer(text, **message):
     Group("polls").send({"content": text})
+
+@consumer("app.quick")
+def quick(**message):
+    pass
 
 @consumer("app.part")
 def part(to, **message):
@@ -213,6 +225,29 @@ class HttpTests(InterfaceTestCase):
         body = b"x" * 10_000_000
         response, content = self.get("/hello/", "POST", body)
         self.assertEqual((response.status, content), (200, b"Hello World"))
+
+    def test_paths_are_utf_8(self):
+        _, content = self.get("/path/f%C3%B6o/")
+        self.assertEqual(content.decode(), "föo/path/föo/")
+
+    def test_content_that_its_charset_does_not_have(self):
+        response, _ = self.get("/odd/")
+        self.assertEqual(response.status, 500)
+
+    def test_a_view_that_waits_for_less_than_the_patience(self):
+        response, _ = self.get("/quick/")
+        self.assertEqual(response.status, 504)
+
+    def test_many_parameters(self):
+        response, _ = self.get("/hello/?" + "a&" * 999 + "a")
+        self.assertEqual(response.status, 200)
+        response, _ = self.get("/hello/?" + "a&" * 1000 + "a")
+        self.assertEqual(response.status, 400)
+
+    def test_a_body_that_is_not_read_ends_the_connection_openly(self):
+        client = self.http_client()
+        response, _ = self.get("/hello/", "POST", b"x" * 10_000_000, client=client)
+        self.assertEqual(response.headers["Connection"], "close")
 
     def test_charset(self):
         _, content = self.get("/latin/")
@@ -366,6 +401,17 @@ CHANNELS_MAX_BODY_SIZE = 1000
                 self.assertIn(b" 408 ", self.exchange(data).split(b"\r\n")[0])
         self.assertEqual(self.exchange(b""), b"")
 
+    def test_the_time_of_bodies_does_not_add_up(self):
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as client:
+            for _ in range(3):
+                client.sendall(
+                    b"POST /length/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                    b"Content-Length: 2\r\n\r\n"
+                )
+                time.sleep(0.25)
+                client.sendall(b"ab")
+                self.assertIn(b" 200 OK", client.recv(65536).split(b"\r\n")[0])
+
     def test_large_bodies_are_refused_before_they_are_sent(self):
         received = self.exchange(
             b"POST /length/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1001\r\n"
@@ -379,6 +425,19 @@ CHANNELS_MAX_BODY_SIZE = 1000
         with self.assertRaises(ConnectionClosed) as caught:
             client.recv(PATIENCE)
         self.assertEqual(caught.exception.rcvd.code, 1009)
+
+
+class RoomTests(InterfaceTestCase):
+    settings_text = 'CHANNELS_LIMITS = {"CONNECTIONS": 3}\n'
+
+    def test_websockets_take_room_as_all_connections_do(self):
+        sockets = [self.socket() for _ in range(3)]
+        # Closed at once.
+        self.assertEqual(self.exchange(b""), b"")
+        sockets[0].close()
+        wait_until(lambda: self.done("left"))
+        response, _ = self.get("/hello/")
+        self.assertEqual(response.status, 200)
 
 
 class MemoryTests(InterfaceTestCase):

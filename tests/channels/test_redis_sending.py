@@ -1,6 +1,7 @@
 """What a worker sends by Redis without waiting for the outcome."""
 
 import threading
+import time
 from unittest import mock
 
 from django.channels.backends.contract import PATIENCE
@@ -121,6 +122,60 @@ class HoldingTests(HoldingTestCase):
             self.backend.send("tests.jobs", {})
         with self.assertRaises(ChannelFull):
             self.backend.send("tests.jobs", {})
+
+    def test_parts_that_others_build_on_are_not_held(self):
+        for key in ("more", "join", "leave"):
+            with self.subTest(key=key):
+                self.backend.hold_replies()
+                for _ in range(5):
+                    self.backend.send("tests!1", {key: "x"})
+                with self.assertRaises(ChannelFull):
+                    self.backend.send("tests!1", {key: "x"})
+                self.backend.flush()
+
+    def test_no_part_comes_after_one_that_had_no_room(self):
+        for number in range(6):
+            self.backend.send("tests!1", {"number": number})
+        with self.assertLogs(LOGGER, "WARNING"), self.assertRaises(ChannelFull):
+            # The first of them had no room, which is known by the second.
+            self.backend.send("tests!1", {"number": 6, "more": True})
+            self.backend.send("tests!1", {"number": 7, "more": True})
+
+    def test_other_threads_do_not_overtake(self):
+        with mock.patch.object(self.session._flusher, "watch"):
+            self.backend.send("tests!1", {"number": 1})
+            send = self.backend.send
+            thread = threading.Thread(target=send, args=("tests!1", {"number": 2}))
+            thread.start()
+            thread.join()
+        self.assertEqual([number for _, number in self.arrived()], [1, 2])
+
+    def test_what_was_refused_for_its_deadline_does_not_come_late(self):
+        """Messages that are sealed one after another, with pauses between them."""
+        texts = [self.backend.pack({"n": n, "x": "x" * 10_000}) for n in range(4)]
+        push_command = self.backend.push_command
+
+        def seal_slowly(*args, **kwargs):
+            command = push_command(*args, **kwargs)
+            time.sleep(0.03)
+            return command
+
+        # As well as it can be known.
+        self.backend.shards[0].read_clock()
+        with mock.patch.object(self.backend, "push_command", seal_slowly):
+            outcomes = self.backend.push_many([("tests.body", t) for t in texts])
+        self.assertEqual(outcomes, [None] * 4)
+        received = [self.backend.receive(["tests.body"])[1]["n"] for _ in range(4)]
+        self.assertEqual(received, [0, 1, 2, 3])
+
+    def test_a_fault_of_one_session_does_not_end_the_thread_for_all(self):
+        with (
+            mock.patch.object(self.session, "flush_since", side_effect=KeyError),
+            self.assertLogs(LOGGER, "ERROR"),
+        ):
+            self.backend.send("tests.else!1", {"number": 1})
+            self.session._flusher._flush()
+        self.test_goes_although_its_thread_is_busy()
 
     def test_what_was_sent_first_arrives_before_what_is_asked_later(self):
         self.backend.send("tests!1", {"number": 1})

@@ -122,6 +122,17 @@ def application(environ, start_response):
         yield from site(environ, start_response)
 """
 
+MIDDLEWARE = """
+from django.core.wsgi import get_wsgi_application
+
+site = get_wsgi_application()
+
+def application(environ, start_response):
+    def start(status, headers, exc_info=None):
+        return start_response("299 Changed", [*headers, ("X-Middleware", "1")])
+    return site(environ, start)
+"""
+
 
 class BannerTests(SimpleTestCase):
     def setUp(self):
@@ -379,6 +390,18 @@ class WebSocketTests(ServerTestCase):
         self.assertIn("ValueError", self.printed)
         self.assertEqual(self.get("/"), b"view")
         self.assertEqual(self.get("/static/app.txt"), b"static file")
+
+    def test_wsgi_middleware_changes_heads(self):
+        self.write("site_wsgi.py", MIDDLEWARE)
+        application = "WSGI_APPLICATION = 'site_wsgi.application'\n"
+        self.write("site_settings.py", SETTINGS + application)
+        self.start("--noreload")
+        response = self.request("/cookies/").getresponse()
+        self.assertEqual((response.status, response.reason), (299, "Changed"))
+        self.assertEqual(response.headers["X-Middleware"], "1")
+        cookies = response.headers.get_all("Set-Cookie")
+        self.assertEqual(cookies, ["a=1; Path=/", "b=2; Path=/"])
+        self.assertEqual(response.read(), b"cookies")
 
     def test_ends_at_once_when_it_is_told_to(self):
         self.start("--noreload")

@@ -11,6 +11,7 @@ from django.channels.outages import Outage
 from django.channels.pacing import Allowance, Pace
 from django.channels.registry import Consumer, registry
 from django.channels.worker import Worker, run_consumer
+from django.db import OperationalError
 from django.test import SimpleTestCase, override_settings
 
 from .utils import wait_until
@@ -196,6 +197,17 @@ class WorkerTests(SimpleTestCase):
         with mock.patch(close, lambda: self.calls.append("close")):
             self.run_worker()
         self.assertEqual(self.calls, ["close", "consumer", "close"])
+
+    def test_a_connection_that_cannot_be_closed_costs_no_message(self):
+        consumer("tests.one")(lambda **kwargs: self.calls.append("consumer"))
+        self.backend.send("tests.one", {})
+        close = "django.channels.worker.close_old_connections"
+        with (
+            mock.patch(close, side_effect=[OperationalError, None]),
+            self.assertLogs("django.channels.worker", "ERROR"),
+        ):
+            Worker(self.backend).run_one(0)
+        self.assertEqual(self.calls, ["consumer"])
 
     def test_keyboard_interrupt_in_another_thread_is_a_failure(self):
         @consumer("tests.one")
