@@ -382,6 +382,19 @@ class UnixProcessesTests(RunInterfaceTestCase):
         self.assertEqual(self.process.wait(PATIENCE), 0)
         self.assertFalse(os.path.exists(path))
 
+    def test_nobody_waits_for_processes_that_end(self):
+        path = str(self.directory / "interface.sock")
+        self.serve(f"unix:{path}", "--processes=2", "--workers=1")
+        client = UnixHTTPConnection(path)
+        self.addCleanup(client.close)
+        client.request("GET", "/held/")
+        wait_until((self.directory / "held.txt").exists)
+        self.process.terminate()
+        wait_until(lambda: not os.path.exists(path))
+        self.write("go.txt", "")
+        self.assertEqual(client.getresponse().read(), b"at last")
+        self.assertEqual(self.process.wait(PATIENCE), 0)
+
 
 class TlsTestCase(RunInterfaceTestCase):
     workers = 0

@@ -28,6 +28,7 @@ class InterfaceSupervisor:
         worker_command=(),
         status=None,
     ):
+        self._listener = listener
         self._interfaces = Supervisor(
             command,
             count,
@@ -46,7 +47,7 @@ class InterfaceSupervisor:
         once. SIGHUP replaces the workers, so that connections stay open.
         """
         restart = self._workers.restart if self._workers is not None else None
-        with signal_handlers(self._interfaces.stop, restart, self._kill):
+        with signal_handlers(self._stop, restart, self._kill):
             thread = self._start_workers()
             if self._status is not None:
                 self._status.start()
@@ -59,6 +60,11 @@ class InterfaceSupervisor:
                 if thread is not None:
                     self._workers.stop()
                     thread.join()
+
+    def _stop(self):
+        self._interfaces.stop()
+        # Who connects from now on must not wait at a socket that nobody serves.
+        self._listener.close()
 
     def _start_workers(self):
         if self._workers is None:
