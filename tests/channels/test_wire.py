@@ -551,7 +551,7 @@ class RemoteWireTests(WireTests, SimpleTestCase):
             with self.assertRaisesMessage(ResponseBroken, "ended early: ValueError"):
                 result.content
             wait_until(lambda: logs.output)
-        self.assertIn("/breaks-off/ ended early", logs.output[0])
+        self.assertIn("'/breaks-off/' ended early", logs.output[0])
         self.assertIn("The view has failed.", logs.output[0])
 
     def test_stream_is_closed_when_its_reader_is_lost(self):

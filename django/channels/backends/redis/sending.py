@@ -63,9 +63,11 @@ class RedisSending:
     """The part of RedisBackend that sends."""
 
     def send(self, channel, message):
+        check_channel_name(channel)
+        message = clean_message(message)
         if "!" in channel and not BUILT_ON.isdisjoint(message):
             self._ranked(queue_name(channel))[0].session.let_go()
-        super().send(channel, message)
+        self.push(channel, self.pack(message))
 
     def push(self, channel, packed):
         queue = queue_name(channel)
