@@ -4,7 +4,7 @@ from django.test import SimpleTestCase, override_settings
 from .redis_servers import skip_without
 
 try:
-    from django.channels.interfaces.server.servers import forwarded
+    from django.channels.interfaces.server.addressing import forwarded
     from django.channels.interfaces.server.settings import (
         KEYS,
         read_limits,

@@ -6,7 +6,7 @@ from django.channels.exceptions import BackendUnavailable
 from django.test import SimpleTestCase
 
 try:
-    from django.channels.interfaces.server.relays import Groups
+    from django.channels.interfaces.server.groups import Groups
 except ImportError:
     Groups = None
 

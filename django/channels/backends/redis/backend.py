@@ -16,8 +16,8 @@ try:
     from django.channels.backends.redis.groups import RedisGroups
     from django.channels.backends.redis.locations import ClusterServer, parse_location
     from django.channels.backends.redis.receiving import Receiver
+    from django.channels.backends.redis.scripts import script_command
     from django.channels.backends.redis.sending import RedisSending
-    from django.channels.backends.redis.sessions import script_command
     from django.channels.backends.redis.shards import Shard
 except ModuleNotFoundError as exc:
     if exc.name.partition(".")[0] != "redis":

@@ -4,7 +4,7 @@ set of the inboxes with members, by when they expire, and for each of them the
 set of its members.
 """
 
-from django.channels.backends.redis.sessions import script_command
+from django.channels.backends.redis.scripts import script_command
 
 
 class RedisGroups:

@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import suppress
 
 from django.channels.backends.redis.locations import BLOCK
-from django.channels.backends.redis.sessions import script_command
+from django.channels.backends.redis.scripts import script_command
 from django.channels.exceptions import BackendUnavailable, ChannelError
 
 # Seconds for which a shard that did not answer is left out.

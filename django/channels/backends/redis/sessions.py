@@ -6,15 +6,14 @@ pool: most of what a round trip costs is their Python code. Nothing is sent
 twice, unless the server has said that it has not done it.
 """
 
-import hashlib
 import threading
 import time
 from collections import deque
 from contextlib import suppress
-from pathlib import Path
 
 from redis import exceptions as redis_exceptions
 
+from django.channels.backends.redis.scripts import with_source
 from django.channels.exceptions import BackendUnavailable, ChannelFull
 
 try:
@@ -36,44 +35,6 @@ class NotSent(BackendUnavailable):
     """The store does not answer, and has surely not been given the message."""
 
     may_be_sent = False
-
-
-class Script:
-    """A Lua script in the file `name` of this package."""
-
-    def __init__(self, name):
-        self.source = (Path(__file__).parent / name).read_bytes()
-        self.digest = hashlib.sha1(self.source).hexdigest()
-
-
-SCRIPTS = {
-    name: Script(f"{name}.lua")
-    for name in (
-        "announce",
-        "inboxes",
-        "join",
-        "leave",
-        "look",
-        "pop",
-        "push",
-        "restore",
-    )
-}
-
-
-def script_command(name, keys, *arguments):
-    """Return the command that runs a script which the server knows."""
-    return ("EVALSHA", SCRIPTS[name].digest, len(keys), *keys, *arguments)
-
-
-def with_source(command):
-    """Return a command of script_command() for a server that does not know it."""
-    if command[0] != "EVALSHA":
-        return command
-    (source,) = [
-        script.source for script in SCRIPTS.values() if script.digest == command[1]
-    ]
-    return ("EVAL", source, *command[2:])
 
 
 def pack(connection, commands):

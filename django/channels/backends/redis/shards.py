@@ -6,7 +6,8 @@ import time
 import weakref
 
 from django.channels.backends.redis.flushing import Flusher
-from django.channels.backends.redis.sessions import Session, script_command
+from django.channels.backends.redis.scripts import script_command
+from django.channels.backends.redis.sessions import Session
 from django.channels.backends.shared import Clock
 from django.channels.exceptions import BackendUnavailable
 

@@ -5,9 +5,7 @@ The request goes out on django.wsgi.request, and the greenlet of the connection
 waits for the answer: for memory only, however long it takes.
 """
 
-import codecs
 import time
-from functools import lru_cache
 from tempfile import SpooledTemporaryFile
 
 from gevent import get_hub
@@ -22,11 +20,15 @@ from django.channels.exceptions import (
 from django.channels.interfaces.http.bodies import body_decoder
 from django.channels.interfaces.http.errors import InvalidResponse, RequestRefused
 from django.channels.interfaces.http.writing import CONTINUE, ResponseWriter
+from django.channels.interfaces.server.contents import (
+    content_size,
+    find_charset,
+    response_headers,
+)
 from django.channels.interfaces.server.patience import IMPATIENT, PATIENCE
 from django.channels.messages import encode_bytes
 from django.channels.registry import registry
 from django.channels.responses import check_part, check_response, decode_content
-from django.utils.http import parse_header_parameters
 
 DISCONNECT_CHANNEL = "django.wsgi.disconnect"
 BODY_PREFIX = "django.wsgi.body"
@@ -354,44 +356,3 @@ class Exchange:
         if registry.get(DISCONNECT_CHANNEL) is not None:
             about = {"response_channel": self.channel, "path": self.path}
             self._tell(DISCONNECT_CHANNEL, about)
-
-
-def content_size(message):
-    """Return the number of characters of the content of a message."""
-    content = message.get("content") or message.get("bytes")
-    return len(content) if isinstance(content, str) else 0
-
-
-def response_headers(message):
-    """Return the headers of a response message, as pairs."""
-    headers = [tuple(pair) for pair in message.get("headers", ())]
-    content_type = message.get("content_type", message.get("mimetype"))
-    if not any(name.lower() == "content-type" for name, _ in headers):
-        if content_type is None:
-            content_type = "text/html; charset=utf-8"
-        if content_type:
-            headers.append(("Content-Type", content_type))
-    return headers
-
-
-def find_charset(headers):
-    """
-    Return the charset of the content among these headers. Raise InvalidMessage if
-    there is none of this name.
-    """
-    for name, value in headers:
-        if name.lower() == "content-type":
-            return parse_charset(value)
-    return "utf-8"
-
-
-@lru_cache
-def parse_charset(content_type):
-    """Return the charset in the value of a Content-Type, utf-8 if it has none."""
-    charset = parse_header_parameters(content_type)[1].get("charset", "utf-8")
-    try:
-        return codecs.lookup(charset).name
-    except LookupError as exc:
-        raise InvalidMessage(
-            f"The 'content_type' has the charset {charset!r}."
-        ) from exc

@@ -22,7 +22,12 @@ from itertools import takewhile
 import gevent
 from gevent import pywsgi
 
-from django.channels.interfaces.http.errors import RequestRefused
+from django.channels.interfaces.server.addressing import (
+    check_host,
+    decode_query,
+    forwarded,
+    named_host,
+)
 from django.channels.interfaces.server.counters import Counters
 from django.channels.interfaces.server.handlers import ConnectionHandler
 from django.channels.interfaces.server.handshakes import Upgrade
@@ -36,15 +41,10 @@ from django.channels.interfaces.server.wires import Wire
 from django.channels.memberships import Memberships
 from django.channels.messages import split_address
 from django.channels.processes.console import handlers_of
-from django.channels.requests import parse_query
-from django.conf import settings
-from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import get_path_info
-from django.http import HttpRequest
 
 access_logger = logging.getLogger("django.channels.access")
 logger = logging.getLogger("django.channels.interface")
-security_logger = logging.getLogger("django.security.DisallowedHost")
 
 INBOX_PREFIX = "django.interface"
 
@@ -327,55 +327,6 @@ def is_heard(logger, level):
         handler.level <= level and handler.filter(record)
         for handler in handlers_of(logger)
     )
-
-
-def forwarded(meta, address):
-    """
-    Return the address of the client and the scheme, as the proxy at `address` has
-    them in X-Forwarded-For and X-Forwarded-Proto: it adds to the end of the one,
-    and sets the other.
-    """
-    clients = meta.get("HTTP_X_FORWARDED_FOR", "").split(",")
-    if client := clients[-1].strip():
-        address = client, None
-    scheme = meta.get("HTTP_X_FORWARDED_PROTO", "").strip().lower()
-    return address, "https" if scheme == "https" else "http"
-
-
-def decode_query(query):
-    """Return [[key, value]] of a query, or raise RequestRefused if it has too many."""
-    try:
-        return parse_query(query, settings.DATA_UPLOAD_MAX_NUMBER_FIELDS)
-    except ValueError as exc:
-        raise RequestRefused(400, "There are too many parameters.") from exc
-
-
-def named_host(meta):
-    """Return the host that a request is for, as far as its client has named it."""
-    if settings.USE_X_FORWARDED_HOST and "HTTP_X_FORWARDED_HOST" in meta:
-        return meta["HTTP_X_FORWARDED_HOST"]
-    return meta.get("HTTP_HOST", "")
-
-
-@lru_cache(maxsize=1000)
-def _allows_host(host, server_name, allowed_hosts, debug):
-    request = HttpRequest()
-    request.META = {"SERVER_NAME": server_name, "SERVER_PORT": "80"}
-    if host:
-        request.META["HTTP_HOST"] = request.META["HTTP_X_FORWARDED_HOST"] = host
-    try:
-        request.get_host()
-        return True
-    except DisallowedHost:
-        return False
-
-
-def check_host(host, server_name):
-    """Raise RequestRefused if ALLOWED_HOSTS does not have `host`."""
-    allowed = tuple(settings.ALLOWED_HOSTS)
-    if not _allows_host(host, server_name, allowed, settings.DEBUG):
-        security_logger.error("%r is not one of ALLOWED_HOSTS.", host)
-        raise RequestRefused(400, "Bad Request (400)")
 
 
 @lru_cache
