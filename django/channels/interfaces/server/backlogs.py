@@ -9,7 +9,7 @@ TURN = 0.0005
 
 # Seconds that others have after a turn that could not be cut short, as when a
 # megabyte is decompressed: an answer takes several looks at what has come.
-PAUSE = 0.004
+PAUSE = 0.002
 
 
 class Backlog:
