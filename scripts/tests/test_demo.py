@@ -40,6 +40,9 @@ class DemoTests(BrowserTestCase):
         for name in ("username", "password"):
             self.browser.find_element(By.NAME, name).send_keys("admin")
         self.browser.find_element(By.CSS_SELECTOR, "[type=submit]").click()
-        self.assertIn("Site administration", self.browser.page_source)
+        wait_until(lambda: "Site administration" in self.browser.page_source, 30)
+        wait_until(self.visits_are_listed, 30)
+
+    def visits_are_listed(self):
         self.browser.get(f"{self.url}admin/visits/stats/")
-        self.assertIn("127.0.0.1", self.browser.page_source)
+        return "127.0.0.1" in self.browser.page_source
