@@ -10,7 +10,10 @@ import gevent
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT
 
+from django.channels.interfaces.server import backlogs, sockets
+from django.channels.interfaces.server.deflating import SLICE, Inflater
 from django.channels.interfaces.server.phases import Phase
+from django.channels.interfaces.server.reports import Reports
 
 MIB = 2**20
 
@@ -230,9 +233,84 @@ class CompressionTests(WebSocketTestCase):
         self.next_sent(2)
         socket.deliver({"content": "b" * 1000})
         client.read_text()
-        [extension] = socket._framing._protocol.extensions
-        self.assertFalse(hasattr(extension, "decoder"))
-        self.assertFalse(hasattr(extension, "encoder"))
+        framing = socket._framing
+        self.assertIsNone(framing._assembly)
+        self.assertIsNone(framing._work)
+        [extension] = framing._protocol.extensions
+        self.assertFalse(hasattr(extension.encode.__self__, "decoder"))
+        self.assertFalse(hasattr(extension.encode.__self__, "encoder"))
+
+    @in_hub
+    def test_largest_messages_in_their_order(self):
+        socket, client = self.connect_compressed()
+        texts = ["a" * MIB, "b", "c" * SLICE, "", "d" * 2 * SLICE, "é" * (MIB // 2)]
+        self.spawn(
+            client.write,
+            b"".join(
+                frame(PING, b"p") + frame(TEXT, deflate(text.encode()), rsv=4)
+                for text in texts
+            )
+            + frame(CLOSE, b"\x03\xe8"),
+        )
+        for count, text in enumerate(texts, 2):
+            self.assertEqual(self.next_sent(count).message["data"]["content"], text)
+            self.acknowledge(socket)
+        for _ in texts:
+            self.assertEqual(client.read().opcode, PONG)
+        self.assertEqual(client.read_close(), 1000)
+
+    @in_hub
+    def test_others_have_their_turn_between_two_slices(self):
+        busy, client = self.connect_compressed()
+        quick, other = self.connect_compressed()
+        turns = []
+
+        def note_slices(inflater, data, is_last):
+            # Meanwhile something comes from the other.
+            other.sock.send(frame(TEXT, b"b"))
+            for part in slices(inflater, data, is_last):
+                turns.append("slice")
+                yield part
+
+        def note_message(reports, message, size):
+            turns.append(message[0])
+            return receive(reports, message, size)
+
+        slices, receive = Inflater.slices, Reports.receive
+        with (
+            mock.patch.object(Inflater, "slices", note_slices),
+            mock.patch.object(Reports, "receive", note_message),
+            mock.patch.object(sockets, "TURN", 0),
+            mock.patch.object(backlogs, "TURN", 0.0001),
+        ):
+            self.spawn(client.write, frame(TEXT, deflate(b"a" * MIB), rsv=4))
+            settle(lambda: "a" in turns)
+        self.assertEqual(turns.count("slice"), MIB // SLICE + 1)
+        self.assertIn("slice", turns[turns.index("b") :])
+
+    @in_hub
+    def test_a_server_may_close_between_two_slices(self):
+        socket, client = self.connect_compressed()
+        with mock.patch.object(sockets, "TURN", 0):
+            data = frame(TEXT, deflate(b"a" * MIB), rsv=4) + frame(PING, b"p")
+            self.spawn(client.write, data)
+            settle(lambda: socket._framing.is_busy)
+            socket.deliver({"content": "before"})
+            socket.deliver({"close": 4000})
+            self.assertEqual(client.read_text(), "before")
+            self.assertEqual(client.read_close(), 4000)
+
+    @in_hub
+    def test_last_block(self):
+        """A message may end with a block that says it is the last (7.2.3.5)."""
+        socket, client = self.connect_compressed()
+        packer = zlib.compressobj(9, zlib.DEFLATED, -12)
+        data = packer.compress(b"ends") + packer.flush(zlib.Z_FINISH) + b"\0"
+        client.write(frame(TEXT, data, rsv=4) * 2)
+        for count in (2, 3):
+            sent = self.next_sent(count)
+            self.assertEqual(sent.message["data"], {"content": "ends"})
+            self.acknowledge(socket)
 
     @in_hub
     def test_hostile(self):

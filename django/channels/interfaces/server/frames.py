@@ -13,6 +13,7 @@ from websockets.protocol import OPEN, SERVER, Protocol
 from websockets.streams import StreamReader
 
 from django.channels.exceptions import ChannelError
+from django.channels.interfaces.server.deflating import Deferral, Deflated, Inflater
 from django.channels.interfaces.server.limits import Rate
 
 # The code that stands for a connection which ended without a close frame.
@@ -64,36 +65,48 @@ class TooMuch(ChannelError):
 
 
 class Assembly:
-    """A message whose frames come one by one. The first has the opcode `opcode`."""
+    """A message that comes by and by. `frame` is its first frame."""
 
-    __slots__ = ("size", "_decoder", "_parts", "_count")
+    __slots__ = ("size", "_decoder", "_inflater", "_parts", "_count")
 
-    def __init__(self, opcode):
+    def __init__(self, frame):
         self.size = 0
-        self._decoder = _new_decoder() if opcode is TEXT else None
+        self._decoder = _new_decoder() if frame.opcode is TEXT else None
+        self._inflater = Inflater() if type(frame) is Deflated else None
         self._parts = []
         self._count = 0
 
     def add(self, frame, limits):
         """
-        Take the next frame. Return the message if it is the last, else None.
+        Take the next frame. If it is compressed, yield None after each slice of it.
 
-        Raise TooMuch, or UnicodeDecodeError at the first frame that is not UTF-8.
+        Raise TooMuch, ProtocolError if it cannot be decompressed, or
+        UnicodeDecodeError at the first slice that is not UTF-8.
         """
         self._count += 1
-        self.size += len(frame.data)
-        if self.size > limits.message_size:
-            raise TooMuch("message too big")
         if self._count > limits.fragments:
             raise TooMuch("too many fragments")
-        part = frame.data
+        if self._inflater is None:
+            self._append(frame.data, limits)
+            return
+        for part in self._inflater.slices(frame.data, frame.fin):
+            self._append(part, limits)
+            yield
+
+    def _append(self, part, limits):
+        self.size += len(part)
+        if self.size > limits.message_size:
+            raise TooMuch("message too big")
         if self._decoder is not None:
-            part = self._decoder.decode(part, frame.fin)
+            part = self._decoder.decode(part)
         if part:
             self._parts.append(part)
-        if not frame.fin:
-            return None
-        return (b"" if self._decoder is None else "").join(self._parts)
+
+    def end(self):
+        """Return the message, or raise UnicodeDecodeError."""
+        if self._decoder is None:
+            return b"".join(self._parts)
+        return "".join(self._parts) + self._decoder.decode(b"", True)
 
 
 class Reader(StreamReader):
@@ -102,14 +115,18 @@ class Reader(StreamReader):
     6455, section 5.2).
 
     The parser asks for the end before each frame, then for the first two bytes, the
-    longer length if there is one, the four of the mask, and the data.
+    longer length if there is one, the four of the mask, and the data. While
+    `is_held` is true it begins no frame.
     """
 
+    is_held = False
     _step = 0
 
     def at_eof(self):
         self._step = 0
-        return super().at_eof()
+        while self.is_held:
+            yield
+        return (yield from super().at_eof())
 
     def read_exact(self, n):
         self._step += 1
@@ -142,6 +159,9 @@ class Engine(Protocol):
             # The names in different releases of websockets.
             self.current_size = self.cur_size = None
         super().recv_frame(frame)
+        if type(frame) is Deflated:
+            # What stands behind it waits until it is decompressed.
+            self.reader.is_held = True
 
 
 class Framing:
@@ -152,16 +172,22 @@ class Framing:
     `failure` is the code with which the client had to be turned away, or None.
     """
 
-    __slots__ = ("failure", "_limits", "_protocol", "_assembly", "_rate")
+    __slots__ = ("failure", "_limits", "_protocol", "_assembly", "_rate", "_work")
 
     def __init__(self, limits, extensions, now):
         self.failure = None
         self._limits = limits
         self._assembly = None
+        self._work = None
         self._rate = None if limits.rate is None else Rate(limits.rate, now)
         # Not the one of the handshake, which holds its request.
         self._protocol = Engine(SERVER, max_size=limits.message_size + CONTROL_SIZE)
-        self._protocol.extensions = extensions
+        self._protocol.extensions = [Deferral(item) for item in extensions]
+
+    @property
+    def is_busy(self):
+        """Whether there is more in what has come: the next to call is feed(b"")."""
+        return self._work is not None
 
     @property
     def is_open(self):
@@ -183,50 +209,69 @@ class Framing:
 
     def feed(self, data, now):
         """
-        Take bytes that came at the time `now`. Return a list of the messages that
-        are complete, each as (str or bytes, size in bytes). After a close frame
-        from either side there are none.
+        Take bytes that came at the time `now`: none while it is busy. Return a list
+        of the messages that are complete, each as (str or bytes, size in bytes).
+        After a close frame from either side there are none.
         """
-        protocol = self._protocol
-        wanted = protocol.state is OPEN
-        protocol.receive_data(data)
-        frames = protocol.events_received()
         messages = []
-        if not wanted:
-            return messages
+        if self._work is None:
+            self._parse(data)
+        try:
+            for item in self._work or ():
+                if item is None:
+                    return messages
+                self._check_rate(now)
+                messages.append(item)
+        except TooMuch as exc:
+            self.fail(exc.code, str(exc))
+        except ProtocolError as exc:
+            self.fail(1002, str(exc))
+        except UnicodeDecodeError:
+            self.fail(1007, "text is not UTF-8")
+        self._work = None
+        if self._protocol.reader.is_held:
+            self._protocol.reader.is_held = False
+            self._parse(b"")
+        return messages
+
+    def _parse(self, data):
+        """Take bytes, up to the end of the next frame that is compressed."""
+        wanted = self.is_open
+        self._protocol.receive_data(data)
+        frames = self._protocol.events_received()
+        if wanted:
+            self._note_failure()
+            self._work = self._take_all(frames) if frames else None
+
+    def _note_failure(self):
+        protocol = self._protocol
         if protocol.parser_exc is not None and protocol.close_sent is not None:
             self.failure = int(protocol.close_sent.code)
+
+    def _take_all(self, frames):
+        """
+        Yield the messages that are complete with `frames`, and None wherever one
+        that is being decompressed could wait.
+        """
         for frame in frames:
             if frame.opcode not in _DATA:
                 continue
-            try:
-                item = self._take(frame)
-                if item is not None:
-                    self._check_rate(now)
-                    messages.append(item)
-            except TooMuch as exc:
-                self.fail(exc.code, str(exc))
-                break
-            except UnicodeDecodeError:
-                self.fail(1007, "text is not UTF-8")
-                break
-        return messages
+            if frame.fin and frame.opcode is not CONT and type(frame) is not Deflated:
+                yield self._whole(frame)
+                continue
+            if frame.opcode is not CONT:
+                self._assembly = Assembly(frame)
+            yield from self._assembly.add(frame, self._limits)
+            if frame.fin:
+                assembly, self._assembly = self._assembly, None
+                yield assembly.end(), assembly.size
 
-    def _take(self, frame):
+    def _whole(self, frame):
         data = frame.data
-        if frame.fin and frame.opcode is not CONT:
-            if len(data) > self._limits.message_size:
-                raise TooMuch("message too big")
-            message = str(data, "utf-8") if frame.opcode is TEXT else bytes(data)
-            return message, len(data)
-        if frame.opcode is not CONT:
-            self._assembly = Assembly(frame.opcode)
-        assembly = self._assembly
-        message = assembly.add(frame, self._limits)
-        if message is None:
-            return None
-        self._assembly = None
-        return message, assembly.size
+        if len(data) > self._limits.message_size:
+            raise TooMuch("message too big")
+        message = str(data, "utf-8") if frame.opcode is TEXT else bytes(data)
+        return message, len(data)
 
     def _check_rate(self, now):
         if self._rate is not None and not self._rate.take(now):
@@ -267,4 +312,4 @@ class Framing:
     def end(self):
         """Free memory at once: the protocol and its parser refer to each other."""
         self._protocol.parser = None
-        self._assembly = None
+        self._assembly = self._work = None

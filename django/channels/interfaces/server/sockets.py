@@ -222,13 +222,17 @@ class WebSocket:
         if len(self._unread) >= BULK:
             self._give_way()
             return
-        if self._unread:
+        if self._has_more:
             self._read()
             self._reports.send_waiting()
         if self.phase not in (OPEN, CLOSING) or self._reports.are_many():
             return
-        if not self._unread:
+        if not self._has_more:
             self._wire.resume()
+
+    @property
+    def _has_more(self):
+        return bool(self._unread) or self._framing.is_busy
 
     def _read(self):
         """
@@ -237,21 +241,24 @@ class WebSocket:
         """
         data, start = self._unread, 0
         until = perf_counter() + TURN
-        while start < len(data) and self.phase in (OPEN, CLOSING):
+        framing = self._framing
+        while start < len(data) or framing.is_busy:
             if self._reports.are_many():
                 break
-            piece = data[start : start + PIECE]
-            start += PIECE
-            for message, size in self._framing.feed(piece, self.timing.heard):
+            piece = b""
+            if not framing.is_busy:
+                piece = data[start : start + PIECE]
+                start += PIECE
+            for message, size in framing.feed(piece, self.timing.heard):
                 self._reports.receive(message, size)
             self._flush()
-            if perf_counter() > until:
+            if self.phase not in (OPEN, CLOSING) or perf_counter() > until:
                 break
         if self.phase in (OPEN, CLOSING):
             self._unread = data[start:]
             if self._reports.are_many():
                 self._wire.pause()
-            elif self._unread:
+            elif self._has_more:
                 self._give_way()
 
     def _give_way(self):
