@@ -8,7 +8,7 @@ from gevent import get_hub
 TURN = 0.0005
 
 # Seconds that others have after a turn that could not be cut short, as when a
-# megabyte is decompressed: an answer takes several looks at what has come.
+# megabyte becomes one message: an answer takes several looks at what has come.
 PAUSE = 0.002
 
 

@@ -4,7 +4,6 @@ Frames of WebSockets (RFC 6455, section 5) and the messages that they make.
 There is no I/O here: bytes go in and messages come out, and the other way.
 """
 
-import codecs
 from struct import pack
 
 from websockets.exceptions import ProtocolError
@@ -12,8 +11,8 @@ from websockets.frames import BINARY, CLOSE, CONT, TEXT
 from websockets.protocol import OPEN, SERVER, Protocol
 from websockets.streams import StreamReader
 
-from django.channels.exceptions import ChannelError
-from django.channels.interfaces.server.deflating import Deferral, Deflated, Inflater
+from django.channels.interfaces.server.assembling import Assembly, TooMuch
+from django.channels.interfaces.server.deflating import Deferral, Deflated
 from django.channels.interfaces.server.limits import Rate
 
 # The code that stands for a connection which ended without a close frame.
@@ -37,8 +36,6 @@ _FAILURES = {
 
 _DATA = frozenset([TEXT, BINARY, CONT])
 
-_new_decoder = codecs.getincrementaldecoder("utf-8")
-
 
 def encode_frame(opcode, data):
     """
@@ -51,62 +48,6 @@ def encode_frame(opcode, data):
     if length < 65536:
         return pack("!BBH", 0x80 | opcode, 126, length) + data
     return pack("!BBQ", 0x80 | opcode, 127, length) + data
-
-
-class TooMuch(ChannelError):
-    """
-    A client sends more than it may: too long a message, too many frames or too
-    many messages. `code` is that of the close frame for it.
-    """
-
-    def __init__(self, text, code=1009):
-        super().__init__(text)
-        self.code = code
-
-
-class Assembly:
-    """A message that comes by and by. `frame` is its first frame."""
-
-    __slots__ = ("size", "_decoder", "_inflater", "_parts", "_count")
-
-    def __init__(self, frame):
-        self.size = 0
-        self._decoder = _new_decoder() if frame.opcode is TEXT else None
-        self._inflater = Inflater() if type(frame) is Deflated else None
-        self._parts = []
-        self._count = 0
-
-    def add(self, frame, limits):
-        """
-        Take the next frame. If it is compressed, yield None after each slice of it.
-
-        Raise TooMuch, ProtocolError if it cannot be decompressed, or
-        UnicodeDecodeError at the first slice that is not UTF-8.
-        """
-        self._count += 1
-        if self._count > limits.fragments:
-            raise TooMuch("too many fragments")
-        if self._inflater is None:
-            self._append(frame.data, limits)
-            return
-        for part in self._inflater.slices(frame.data, frame.fin):
-            self._append(part, limits)
-            yield
-
-    def _append(self, part, limits):
-        self.size += len(part)
-        if self.size > limits.message_size:
-            raise TooMuch("message too big")
-        if self._decoder is not None:
-            part = self._decoder.decode(part)
-        if part:
-            self._parts.append(part)
-
-    def end(self):
-        """Return the message, or raise UnicodeDecodeError."""
-        if self._decoder is None:
-            return b"".join(self._parts)
-        return "".join(self._parts) + self._decoder.decode(b"", True)
 
 
 class Reader(StreamReader):
