@@ -31,6 +31,23 @@ MARKED = {"wsgi": "django/core/wsgi.py", "asgi": "django/core/asgi.py"}
 PATCHES = [f"Marked-the-{name}.patch" for name in MARKED]
 
 
+COMMITS = """\
+Added toys.
+
+They are blue.
+
+    django/
+    docs/
+    tests/
+
+----
+
+Marked modules.
+
+    patches/
+"""
+
+
 class Checkout:
     """A copy of the project's scripts and packaging in a folder of its own."""
 
@@ -43,6 +60,7 @@ class Checkout:
         shutil.copytree(ROOT / "scripts", self.path / "scripts", ignore=pycache)
         for name, text in OVERLAY.items():
             self.write(name, text)
+        self.write("scripts/commits.txt", COMMITS)
         sdist = fetch_sdist(pinned_version())
         (self.path / "build").mkdir()
         (self.path / "build/cache").symlink_to(sdist.parent)

@@ -2,8 +2,12 @@
 Settings of the plaza, for development on one machine.
 
 Channels need no setting: messages stay in memory, and a thread of the server
-runs the consumers. The environment variable PLAZA_DATABASE names the SQLite
-database, which is db.sqlite3 beside manage.py unless it is given.
+runs the consumers. Environment variables choose otherwise:
+
+* PLAZA_REDIS is the URL of a Redis server for messages to go through, such as
+  redis://127.0.0.1:6379/0.
+* PLAZA_LAYER is "memory", "serialize", "database" or "redis", for tests.
+* PLAZA_DATABASE is the SQLite database, db.sqlite3 beside manage.py if not given.
 """
 
 import os
@@ -21,7 +25,11 @@ ROOT_URLCONF = "plaza.urls"
 WSGI_APPLICATION = "plaza.wsgi.application"
 
 INSTALLED_APPS = [
+    "plaza",
     "visits",
+    "chat",
+    "signups",
+    "status",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -70,6 +78,28 @@ DATABASES = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+MEMORY = "django.channels.backends.memory.MemoryBackend"
+LAYERS = {
+    "memory": {"BACKEND": MEMORY},
+    "serialize": {"BACKEND": MEMORY, "OPTIONS": {"SERIALIZE": True}},
+    "database": {"BACKEND": "django.channels.backends.database.DatabaseBackend"},
+    "redis": {
+        "BACKEND": "django.channels.backends.redis.RedisBackend",
+        "LOCATION": os.environ.get("PLAZA_REDIS") or "redis://127.0.0.1:6379/0",
+    },
+}
+LAYER = "redis" if os.environ.get("PLAZA_REDIS") else "memory"
+LAYER = os.environ.get("PLAZA_LAYER") or LAYER
+
+CHANNELS = {"default": LAYERS[LAYER]}
+if LAYER == "database":
+    # Its tables.
+    INSTALLED_APPS.append("django.channels")
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "chat:lobby"
+LOGOUT_REDIRECT_URL = "visits:home"
 
 TIME_ZONE = "UTC"
 

@@ -1,5 +1,5 @@
-from django.channels import channels
 from django.channels.background import background
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import (
     SimpleTestCase,
@@ -7,6 +7,7 @@ from django.test import (
     TransactionTestCase,
     override_settings,
 )
+from django.test.channels import ChannelsTestMixin
 from django.urls import reverse
 
 from .consumers import save_stat
@@ -14,23 +15,16 @@ from .models import Stats
 from .paving import pave
 
 MEMORY = "django.channels.backends.memory.MemoryBackend"
-# Messages wait until a test receives them.
-NO_THREADS = {"default": {"BACKEND": MEMORY, "OPTIONS": {"THREADS": 0}}}
 SEVERAL_THREADS = {"default": {"BACKEND": MEMORY, "OPTIONS": {"THREADS": 4}}}
 
 
-@override_settings(CHANNELS=NO_THREADS)
-class PageTests(TestCase):
-    def setUp(self):
-        channels["default"].flush()
-
+class PageTests(ChannelsTestMixin, TestCase):
     def test_view_is_left_to_the_consumer(self):
         self.client.get(reverse("visits:home"), REMOTE_ADDR="192.0.2.7")
+        self.assertMessageSent("visits.new_view", {"ip_address": "192.0.2.7"}, count=1)
         self.assertFalse(Stats.objects.exists())
-        self.assertEqual(
-            channels["default"].receive(["visits.new_view"]),
-            ("visits.new_view", {"ip_address": "192.0.2.7"}),
-        )
+        self.run_consumers()
+        self.assertEqual(Stats.objects.get().count, 1)
 
     def test_counts(self):
         Stats.objects.create(ip_address="192.0.2.7", count=30)
@@ -49,13 +43,12 @@ class PageTests(TestCase):
 
     def test_counts_are_no_view(self):
         response = self.client.get(reverse("visits:counts"))
-        self.assertIsNone(channels["default"].receive(["visits.new_view"]))
+        self.assertNoMessageSent("visits.new_view")
         self.assertIn("no-store", response.headers["Cache-Control"])
 
     def test_page_needs_no_room_on_the_channel(self):
-        with self.settings(
-            CHANNELS={"default": NO_THREADS["default"] | {"CAPACITY": 1}}
-        ):
+        layer = settings.CHANNELS["default"] | {"CAPACITY": 1}
+        with self.settings(CHANNELS={"default": layer}):
             for _ in range(2):
                 response = self.client.get(reverse("visits:home"))
                 self.assertEqual(response.status_code, 200)
