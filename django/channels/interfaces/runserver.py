@@ -69,9 +69,7 @@ def serve(addr, port, wsgi_handler, **options):
     )
     thread.start()
     options["on_bind"](thread.port)
-    while thread.is_alive():
-        # Not for ever, as on some systems that would keep CONTROL-C out.
-        thread.join(1)
+    thread.wait()
 
 
 def find_obstacle(threading, server_cls):

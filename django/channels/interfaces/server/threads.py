@@ -51,6 +51,8 @@ class ServerThread(threading.Thread):
         self._server_class = server_class
         self._options = options
         self._is_ready = threading.Event()
+        # As is_alive() may be wrong after a KeyboardInterrupt in join().
+        self._has_ended = threading.Event()
         self._error = None
 
     def start(self):
@@ -63,6 +65,12 @@ class ServerThread(threading.Thread):
         atexit.register(self.stop)
 
     def run(self):
+        try:
+            self._serve()
+        finally:
+            self._has_ended.set()
+
+    def _serve(self):
         try:
             server = self._make_server()
             server.start()
@@ -92,13 +100,19 @@ class ServerThread(threading.Thread):
             **self._options,
         )
 
+    def wait(self):
+        """Wait until the server has been stopped, or for a KeyboardInterrupt."""
+        # Not for ever, as on some systems that would keep CONTROL-C out.
+        while not self._has_ended.wait(1):
+            pass
+
     def stop(self, grace=0):
         """
         Close all sockets, after requests in hand have had `grace` seconds, and
         return when the thread has ended. Any other thread may call it.
         """
         atexit.unregister(self.stop)
-        if self.is_alive():
+        if not self._has_ended.is_set():
             self._grace = grace
             self._stopper.send()
             self.join()
