@@ -14,6 +14,7 @@ from django.channels.exceptions import (
     ChannelFull,
     InvalidChannelBackend,
     InvalidChannelName,
+    InvalidDelay,
     InvalidMessage,
 )
 from django.channels.fanout import fan_out
@@ -30,6 +31,7 @@ __all__ = [
     "Group",
     "InvalidChannelBackend",
     "InvalidChannelName",
+    "InvalidDelay",
     "InvalidMessage",
     "channels",
     "consumer",

@@ -1,8 +1,10 @@
 """The channel as an application sees it."""
 
 from django.channels.background import background
+from django.channels.delays import clean_delay
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.channels.messages import check_channel_name, clean_message
+from django.channels.sends import log_sending
 from django.channels.views import channel_view
 from django.db import transaction
 
@@ -20,27 +22,31 @@ class Channel:
         self.name = name
         self.backend = backend
 
-    def send(self, message):
+    def send(self, message, delay=0):
         """
-        Send `message`, a dict of JSON values, without waiting for its consumer.
+        Send `message`, a dict of JSON values, without waiting for its consumer,
+        which gets it no earlier than `delay`, seconds or a timedelta, from now.
 
-        Raise InvalidMessage if something in it is not JSON, and ChannelFull if
-        too many messages wait on the channel already.
+        Raise InvalidMessage if something in it is not JSON, InvalidDelay if it
+        cannot be delayed like this, and ChannelFull if too many messages wait on
+        the channel already.
         """
         backend = channels[self.backend]
-        backend.send(self.name, message)
+        backend.send(self.name, log_sending(self.name, message), delay)
         if background.serves(backend):
             background.message_sent(backend, self.name)
 
-    def send_on_commit(self, message, using=None):
+    def send_on_commit(self, message, using=None, delay=0):
         """
         Send `message` when the current transaction of the database `using` is
-        committed: at once if there is none, and never if it is rolled back.
+        committed: at once if there is none, and never if it is rolled back. Its
+        `delay` begins then.
 
-        Raise InvalidMessage at once. What is sent is the message as it is now.
+        Raise InvalidMessage and InvalidDelay at once. What is sent is the message
+        as it is now.
         """
-        message = clean_message(message)
-        transaction.on_commit(lambda: self.send(message), using=using)
+        message, delay = clean_message(message), clean_delay(delay, self.name)
+        transaction.on_commit(lambda: self.send(message, delay), using=using)
 
     def as_view(self, timeout=None):
         """

@@ -21,15 +21,14 @@ its deadline, and a process takes none a second time.
 import base64
 import hashlib
 import hmac
-import itertools
 import os
-import secrets
 import threading
 import time
 from functools import lru_cache
 from typing import NamedTuple
 
 from django.channels.exceptions import InvalidEnvelope
+from django.channels.ids import ReceivedText, SentText, new_id, with_id
 from django.channels.messages import queue_name
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -61,12 +60,14 @@ class Envelopes:
         return str(self.seal_parts(channel, text, deadline))
 
     def seal_parts(self, channel, text, deadline):
-        """Do what seal() does, and return a Sealed."""
-        version = VERSION
+        """Do what seal() does, and return a Sealed. A SentText keeps its id."""
+        version, number = VERSION, None
+        if type(text) is SentText:
+            number, text = text.id, str(text)
         if self._fernet is not None:
             version = ENCRYPTED_VERSION
             text = self._fernet.encrypt(text.encode()).decode("ascii")
-        number, deadline = _ids.next(), round(deadline * 1000)
+        number, deadline = number or new_id(), round(deadline * 1000)
         head = f"{version} {deadline} {number} {channel}"
         signature = sign(head, text, settings.SECRET_KEY)
         return Sealed(number, deadline, f"{head} {signature}", text)
@@ -74,8 +75,8 @@ class Envelopes:
     def open(self, envelope, queue, now):
         """
         Return (channel, text) of an envelope that was received from `queue` at
-        `now`, seconds by the clock of the store. Return None if its deadline has
-        passed.
+        `now`, seconds by the clock of the store. The text is a ReceivedText. Return
+        None if the deadline has passed.
 
         Raise InvalidEnvelope if it was not sent to this queue by this site, or
         has been received before.
@@ -102,11 +103,12 @@ class Envelopes:
             )
         if expires < now:
             return None
-        if not self._seen.add(number):
+        if not self._seen.add(number, expires - now):
             raise InvalidEnvelope(
                 f"An envelope in {queue!r} had been received before and was dropped."
             )
-        return channel, self._read(version, text, queue)
+        text = self._read(version, text, queue)
+        return channel, with_id(ReceivedText, text, number)
 
     def _read(self, version, text, queue):
         if version == VERSION:
@@ -146,50 +148,52 @@ class Sealed(NamedTuple):
 class Seen:
     """
     The ids of the last `lifetime` seconds, or of the last `most` envelopes if
-    there were more.
+    there were more. Those of envelopes that are valid for longer are remembered for
+    as long: a delayed one that somebody has put into its queue before it was due.
     """
 
     def __init__(self, lifetime, most=100_000):
         self.lifetime = lifetime
         self.most = most
         self._recent, self._older = set(), set()
+        # Ids by when they can be forgotten.
+        self._lasting = {}
         self._next_turn = 0
 
-    def add(self, number):
-        """Return whether the id had not been seen, and remember it."""
+    def add(self, number, valid=0):
+        """
+        Return whether the id of an envelope that is valid for `valid` more seconds
+        had not been seen, and remember it.
+        """
         now, number = time.monotonic(), hash(number)
         with _lock:
             if now >= self._next_turn or len(self._recent) >= self.most:
-                self._older, self._recent = self._recent, set()
-                self._next_turn = now + self.lifetime
-            if number in self._recent or number in self._older:
+                self._turn(now)
+            if (
+                number in self._recent
+                or number in self._older
+                or number in self._lasting
+            ):
                 return False
+            if valid > self.lifetime and len(self._lasting) < self.most:
+                self._lasting[number] = now + valid
             self._recent.add(number)
             return True
 
-
-class Ids:
-    """Ids of envelopes: a random part for the process, and a number."""
-
-    def __init__(self):
-        self.reset()
-
-    def reset(self):
-        self._process = secrets.token_hex(6)
-        self._numbers = itertools.count(1)
-
-    def next(self):
-        return f"{self._process}-{next(self._numbers):x}"
+    def _turn(self, now):
+        self._older, self._recent = self._recent, set()
+        self._next_turn = now + self.lifetime
+        self._lasting = {
+            number: until for number, until in self._lasting.items() if until > now
+        }
 
 
-_ids = Ids()
 _lock = threading.Lock()
 
 
 def _reset_after_fork():
-    # A fork would go on with the numbers of its parent, and wait for its threads.
+    # A fork would wait for the threads of its parent.
     global _lock
-    _ids.reset()
     _lock = threading.Lock()
 
 

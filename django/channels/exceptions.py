@@ -5,6 +5,7 @@ The errors of django.channels.
     ├── BackendUnavailable          the store of a backend does not answer
     ├── ChannelFull                 a queue is at its capacity
     ├── InvalidChannelName          a name breaks the naming rules
+    ├── InvalidDelay                a message cannot be delayed like this
     ├── InvalidMessage              a message is not JSON, or not of its format
     │   └── InvalidEnvelope         what the store holds is not authentic
     ├── ResponseBroken              a response has ended before its end
@@ -13,6 +14,7 @@ The errors of django.channels.
     └── Unhealthy                   a health check has found a fault
 
     ImproperlyConfigured
+    ├── DuplicateConsumer           a channel has a consumer already
     └── InvalidChannelBackend       a fault in the CHANNELS setting
 """
 
@@ -41,6 +43,10 @@ class InvalidChannelName(ChannelError, ValueError):
     """The name of a channel breaks the naming rules."""
 
 
+class InvalidDelay(ChannelError, ValueError):
+    """The message cannot be delayed by this, or not on this channel or backend."""
+
+
 class InvalidMessage(ChannelError, ValueError):
     """The message cannot be sent, or is not of the format its channel needs."""
 
@@ -63,6 +69,22 @@ class ResponseTimeout(ChannelError):
 
 class Unhealthy(ChannelError):
     """Messages do not get through, or no worker answers."""
+
+
+class DuplicateConsumer(ImproperlyConfigured):
+    """
+    A second consumer is registered for `channel`. `places` are the files and the
+    lines that register both.
+    """
+
+    def __init__(self, channel, first, second):
+        super().__init__(
+            f"The channel {channel!r} has the consumer {first}, so {second} cannot be "
+            "registered for it. A channel has one consumer: let it send the message "
+            "on to a channel for each of them."
+        )
+        self.channel = channel
+        self.places = [first.place, second.place]
 
 
 class InvalidChannelBackend(ImproperlyConfigured):

@@ -28,6 +28,7 @@ import re
 from collections.abc import Mapping
 
 from django.channels.exceptions import InvalidChannelName, InvalidMessage
+from django.channels.ids import ReceivedMessage, SentMessage, SentText, with_id
 
 try:
     # Many times faster, which is most of the time that a large body takes.
@@ -160,16 +161,33 @@ def clean_message(message):
                 f"The key {key!r} is reserved: consumers are called with the name "
                 "of the channel under it. Use another key."
             )
-    return _clean_dict(message, "", 1)
+    cleaned = _clean_dict(message, "", 1)
+    if type(message) is SentMessage:
+        return with_id(SentMessage, cleaned, message.id)
+    return cleaned
 
 
 def encode_message(message):
     """Return the JSON text of a message that clean_message() has returned."""
-    return _encode(message)
+    text = _encode(message)
+    if type(message) is SentMessage:
+        return with_id(SentText, text, message.id)
+    return text
 
 
 def decode_message(text):
-    """Return the message in a JSON text, or raise InvalidMessage."""
+    """
+    Return the message in a JSON text, or raise InvalidMessage. If the text has an
+    id, it is a ReceivedMessage.
+    """
+    number = getattr(text, "id", None)
+    message = _decode_text(text)
+    if number is not None:
+        return with_id(ReceivedMessage, message, number)
+    return message
+
+
+def _decode_text(text):
     try:
         text = text if isinstance(text, str) else text.decode()
         message = _decode(text)

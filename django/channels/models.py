@@ -14,6 +14,10 @@ MAX_COLUMNS = 500
 SWEEP_SIZE = 500
 
 
+def milliseconds(seconds):
+    return round(seconds * 1000)
+
+
 class NameField(models.CharField):
     """A name in which upper and lower case differ, on each database alike."""
 
@@ -54,6 +58,15 @@ class ExpiringQuerySet(models.QuerySet):
             if len(keys) < SWEEP_SIZE:
                 break
 
+    def insert(self, **values):
+        """Insert a row and return its id."""
+        pk = self.model._meta.pk
+        fields = [field for field in self.model._meta.fields if field is not pk]
+        ((number,),) = self._insert(
+            [self.model(**values)], fields, returning_fields=[pk]
+        )
+        return number
+
     def add(self, rows):
         """Insert `rows`, a list of objects, unless they are there."""
         features = connections[self.db].features
@@ -67,11 +80,7 @@ class MessageQuerySet(ExpiringQuerySet):
         `notify` is the name of what PostgreSQL is to notify of it.
         """
         if notify is None:
-            message = self.model(queue=queue, envelope=envelope, deadline=deadline)
-            pk = self.model._meta.pk
-            fields = [field for field in self.model._meta.fields if field is not pk]
-            ((number,),) = self._insert([message], fields, returning_fields=[pk])
-            return number
+            return self.insert(queue=queue, envelope=envelope, deadline=deadline)
         return self._fetch(
             "WITH sent AS (INSERT INTO {table} (queue, envelope, deadline) "
             "VALUES (%s, %s, %s) RETURNING id) SELECT id, pg_notify(%s, '') FROM sent",
@@ -137,6 +146,25 @@ class MessageQuerySet(ExpiringQuerySet):
             return cursor.fetchone()
 
 
+class DelayedMessageQuerySet(ExpiringQuerySet):
+    def next_due(self, now):
+        """Return when the next message is due, or None if there is none."""
+        return self.live(now).aggregate(next=models.Min("due"))["next"]
+
+    def take(self, now, most):
+        """
+        Remove up to `most` messages that are due. Return them in their order, which
+        whoever calls this at the same time waits for, to keep it.
+        """
+        due = self.live(now).filter(due__lte=now).order_by("due", "id")
+        keys = list(due.values_list("pk", flat=True)[:most])
+        rows = self.filter(pk__in=keys).order_by("due", "id")
+        if connections[self.db].features.has_select_for_update:
+            rows = rows.select_for_update()
+        # Of all who have read a row, one deletes it.
+        return [row for row in rows if self.filter(pk=row.pk).drop()]
+
+
 class MemberQuerySet(ExpiringQuerySet):
     def join(self, group, inbox, channels, now, deadline):
         """Add members, and give all of `inbox` the deadline."""
@@ -181,6 +209,20 @@ class Message(Expiring):
 
     class Meta(Expiring.Meta):
         indexes = [models.Index(fields=["queue", "id"], name="channels_message_queue")]
+
+
+class DelayedMessage(Expiring):
+    """A message that becomes a Message when it is due."""
+
+    id = models.BigAutoField(primary_key=True)
+    queue = NameField()
+    envelope = models.TextField()
+    due = models.BigIntegerField(db_index=True)
+
+    objects = DelayedMessageQuerySet.as_manager()
+
+    class Meta(Expiring.Meta):
+        indexes = [models.Index(fields=["queue"], name="channels_delayed_queue")]
 
 
 class Member(Expiring):

@@ -13,7 +13,8 @@ def overview(backend):
     * "backend": its alias, "kind": what it is, "process_local": whether queues of
       other processes cannot be seen.
     * "channels": a list of dicts with "name", "consumer" (None without one),
-      "depth" in messages and "oldest" in seconds (None if it is empty).
+      "depth" in messages, "oldest" in seconds (None if it is empty) and "delayed",
+      the number of messages that are not due yet.
     * "inboxes": "count", "depth" and "oldest" of the queues that belong to
       processes and not to consumers.
     * "workers": a list of what worker processes said of themselves lately, see
@@ -60,7 +61,8 @@ def describe_channels(alias, queues):
                 "name": name,
                 "consumer": None if consumer is None else str(consumer),
                 "depth": queue.depth if queue else 0,
-                "oldest": round(queue.oldest, 3) if queue else None,
+                "oldest": round(queue.oldest, 3) if queue and queue.depth else None,
+                "delayed": queue.delayed if queue else 0,
             }
         )
     return described
@@ -120,7 +122,7 @@ def format_overview(about):
 
 def format_channels(described, workers):
     """Return the lines of a table of channels."""
-    rows = [("Channel", "Depth", "Oldest", "Workers", "Consumer")]
+    rows = [("Channel", "Depth", "Oldest", "Delayed", "Workers", "Consumer")]
     for channel in described:
         name = channel["name"]
         serving = sum(name in worker.get("channels", ()) for worker in workers)
@@ -129,6 +131,7 @@ def format_channels(described, workers):
                 name,
                 str(channel["depth"]),
                 describe_age(channel["oldest"]),
+                str(channel["delayed"]),
                 str(serving),
                 channel["consumer"] or "none",
             )

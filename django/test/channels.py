@@ -23,6 +23,7 @@ from unittest import SkipTest, mock
 
 from django.channels.background import background
 from django.channels.channel import Channel
+from django.channels.delays import clean_delay
 from django.channels.groups import Group
 from django.channels.interfaces.runserver import PACKAGES
 from django.channels.messages import clean_message
@@ -40,6 +41,7 @@ class SentMessage(NamedTuple):
 
     target: Channel | Group
     message: dict
+    delay: float = 0  # Seconds.
 
 
 @contextmanager
@@ -62,20 +64,24 @@ def _recording(send, sent):
 
     @wraps(send)
     def send_and_record(self, message, *args, **kwargs):
-        recorded = SentMessage(self, clean_message(message))
+        cleaned = clean_message(message)
         result = send(self, message, *args, **kwargs)
-        sent.append(recorded)
+        # A group has none.
+        delay = args[0] if args else kwargs.get("delay", 0)
+        sent.append(SentMessage(self, cleaned, clean_delay(delay, self.name)))
         return result
 
     return send_and_record
 
 
-def find_messages(sent, target=None, message=None):
+def find_messages(sent, target=None, message=None, delay=None):
     """
     Return the messages of `sent`, a list of SentMessage, that went to `target`, a
-    Channel, a Group or the name of a channel, and have the items of `message`. None
-    leaves it open.
+    Channel, a Group or the name of a channel, have the items of `message`, and were
+    delayed by `delay`, seconds or a timedelta. None leaves it open.
     """
+    if delay is not None:
+        delay = clean_delay(delay, "")
     if isinstance(target, str):
         target = Channel(target)
     items = clean_message(message or {}).items()
@@ -83,10 +89,17 @@ def find_messages(sent, target=None, message=None):
         found.message
         for found in sent
         if target in (None, found.target)
+        and delay in (None, found.delay)
         and all(
             key in found.message and found.message[key] == item for key, item in items
         )
     ]
+
+
+def describe_message(target, message, delay):
+    """Return a line for people about a message that has been sent."""
+    delayed = f", delayed by {delay} s" if delay else ""
+    return f"    {target!r}: {message}{delayed}"
 
 
 class ChannelsTestMixin:
@@ -124,14 +137,17 @@ class ChannelsTestMixin:
         finally:
             super()._post_teardown()
 
-    def run_consumers(self, *, limit=MOST, raise_exceptions=True):
+    def run_consumers(self, *, limit=MOST, raise_exceptions=True, after=0):
         """
         Run the consumers of all messages that are due, in the order in which they
         were sent, and of those that these send, until none is left. Return how many
         have run. Raise what a consumer raises, unless `raise_exceptions` is false,
         and AssertionError if more than `limit` would run.
+
+        No time passes for delayed messages but the sum of all `after`, seconds or
+        timedeltas, which pass during the calls.
         """
-        return self._channels_runs.run(limit, raise_exceptions)
+        return self._channels_runs.run(limit, raise_exceptions, after)
 
     def websocket(self, path="/", *, client=None, **options):
         """
@@ -148,18 +164,20 @@ class ChannelsTestMixin:
         client = self.client if client is None else client
         return WebSocketClient(self._channels_runs, path, client=client, **options)
 
-    def assertMessageSent(self, target, message=None, *, count=None, msg=None):
+    def assertMessageSent(
+        self, target, message=None, *, count=None, delay=None, msg=None
+    ):
         """
         Assert that a message, or `count` of them, were sent since the test began:
-        to `target`, the name of a channel, a Channel or a Group, and with the items
-        of the dict `message` at least. Return the first of them.
+        to `target`, the name of a channel, a Channel or a Group, with the items of
+        the dict `message` at least, and with `delay`. Return the first of them.
         """
-        found = find_messages(self.sent_messages, target, message)
+        found = find_messages(self.sent_messages, target, message, delay)
         if count is None and not found:
-            self._fail_with_messages("No message was sent", target, message, msg)
+            self._fail_with_messages("No message was sent", target, message, msg, delay)
         if count is not None and len(found) != count:
             fault = f"{len(found)} messages and not {count} were sent"
-            self._fail_with_messages(fault, target, message, msg)
+            self._fail_with_messages(fault, target, message, msg, delay)
         return found[0] if found else None
 
     def assertNoMessageSent(self, target=None, message=None, *, msg=None):
@@ -170,13 +188,15 @@ class ChannelsTestMixin:
         if find_messages(self.sent_messages, target, message):
             self._fail_with_messages("A message was sent", target, message, msg)
 
-    def _fail_with_messages(self, fault, target, message, msg):
+    def _fail_with_messages(self, fault, target, message, msg, delay=None):
         """Fail because of `fault`, and show what was sent."""
         if target is not None:
             fault += f" to {target!r}"
         if message is not None:
             fault += f" with {message!r}"
-        lines = [f"    {target!r}: {message}" for target, message in self.sent_messages]
+        if delay is not None:
+            fault += f" and the delay {delay!r}"
+        lines = [describe_message(*sent) for sent in self.sent_messages]
         fault += "\n".join([". What was sent:", *lines]) if lines else ". Nothing was."
         self.fail(self._formatMessage(msg, fault))
 

@@ -1,18 +1,23 @@
 """Running the consumers of a test in its thread, and keeping tests apart."""
 
+import itertools
 import os
 import threading
 from collections import deque
 from contextlib import ExitStack, suppress
+from datetime import timedelta
 from functools import wraps
 from unittest import mock
 
+from django.channels import worker
 from django.channels.background import background
 from django.channels.channel import Channel
+from django.channels.delays import clean_delay
 from django.channels.exceptions import BackendUnavailable
 from django.channels.groups import Group
 from django.channels.inbox import Inbox
 from django.channels.layers import channels
+from django.channels.messages import clean_message
 from django.channels.registry import registry
 from django.channels.signals import consumer_failed
 from django.channels.worker import Worker
@@ -67,18 +72,27 @@ class Isolation:
 class Runs:
     """
     A context in which the consumers of this process run when run() is called, in the
-    thread that calls it, on all backends.
+    thread that calls it, on all backends. Delayed messages are sent when their time
+    has come, which passes only as run() is told.
     """
 
     def __enter__(self):
         # (backend, channel) of each message that was sent, oldest first.
         self._due = deque()
+        # (due, number, channel, message) of each message that is delayed.
+        self._delayed = []
+        self._numbers = itertools.count()
+        self._now = 0
         # What takes the messages of WebSockets, by backend.
         self.interfaces = {}
         self._patches = ExitStack()
         self._patches.enter_context(Isolation())
+        self._send = Channel.send
+        self._patch(Channel, "send", self._delaying(Channel.send))
         self._patch(background, "message_sent", self._message_sent)
         self._patch(Inbox, "receive", self._receiving(Inbox.receive))
+        # The connections are those of the test, which is in the middle of something.
+        self._patch(worker, "close_old_connections", lambda: None)
         return self
 
     def __exit__(self, *exc_info):
@@ -91,6 +105,20 @@ class Runs:
         # What goes to an inbox has no consumer.
         if "!" not in channel:
             self._due.append((backend, channel))
+
+    def _delaying(self, send):
+        """Return what takes the place of `send`, the method of Channel."""
+
+        @wraps(send)
+        def delay_or_send(channel, message, delay=0):
+            seconds = clean_delay(delay, channel.name)
+            if not seconds or not channels[channel.backend].supports_delay:
+                return send(channel, message, delay)
+            due = self._now + seconds
+            entry = (due, next(self._numbers), channel, clean_message(message))
+            self._delayed.append(entry)
+
+        return delay_or_send
 
     def _receiving(self, receive):
         """
@@ -108,13 +136,17 @@ class Runs:
 
         return run_and_receive
 
-    def run(self, limit=MOST, raise_exceptions=True):
+    def run(self, limit=MOST, raise_exceptions=True, after=0):
         """See ChannelsTestMixin.run_consumers()."""
+        if isinstance(after, timedelta):
+            after = after.total_seconds()
+        until = self._now + after
         count = 0
         while True:
             received = self._take()
             if received is None:
-                if not self._deliver():
+                if not self._deliver() and not self._fall_due(until):
+                    self._now = until
                     return count
                 continue
             if count == limit:
@@ -138,6 +170,19 @@ class Runs:
                 waiting.append((backend, channel))
         finally:
             self._due.extendleft(reversed(waiting))
+
+    def _fall_due(self, until):
+        """
+        Let it be the time at which the next delayed message is due, and send that,
+        if it is due by `until`. Return whether there was one.
+        """
+        entry = min(self._delayed, default=None)
+        if entry is None or entry[0] > until:
+            return False
+        self._delayed.remove(entry)
+        self._now, _, channel, message = entry
+        self._send(channel, message)
+        return True
 
     def _deliver(self):
         """Let WebSockets take what has come for them. Return whether anything has."""

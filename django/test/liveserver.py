@@ -134,3 +134,6 @@ class LiveInterface:
         for channel in WEBSOCKET_CHANNELS:
             if registry.get(channel) is not None:
                 background.message_sent(backend, channel)
+        for channel, queue in backend.queues().items():
+            if queue.delayed:
+                background.message_sent(backend, channel)

@@ -11,17 +11,13 @@ from django.channels import (
 from django.db import transaction
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
-from .utils import MEMORY
+from .layers import layer, without_threads
 
 
-@override_settings(
-    CHANNELS={
-        "default": {"BACKEND": MEMORY, "CAPACITY": 2, "OPTIONS": {"THREADS": 0}},
-        "other": {"BACKEND": MEMORY, "OPTIONS": {"THREADS": 0}},
-    }
-)
+@override_settings(CHANNELS=layer("default", "other", CAPACITY=2))
 class ChannelTests(SimpleTestCase):
     def setUp(self):
+        self.enterContext(without_threads)
         for backend in channels.all():
             backend.flush()
 
@@ -70,11 +66,12 @@ class ChannelTests(SimpleTestCase):
         self.assertEqual(repr(Channel("a.b")), "<Channel: 'a.b'>")
 
 
-@override_settings(CHANNELS={"default": {"BACKEND": MEMORY, "OPTIONS": {"THREADS": 0}}})
+@override_settings(CHANNELS=layer())
 class SendOnCommitTests(TransactionTestCase):
     available_apps = ["channels"]
 
     def setUp(self):
+        self.enterContext(without_threads)
         channels["default"].flush()
 
     def depth(self):

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.test import SimpleTestCase, override_settings
 
-from .utils import MEMORY, wait_until, with_workers
+from .utils import MEMORY, end, wait_until, with_workers
 from .worker_site import WorkerSiteTestCase
 
 REMOTE = "channels.remote.RemoteBackend"
@@ -79,12 +79,18 @@ class OverviewTests(CommandTestCase):
         rows = {words[0]: words for words in self.table() if words}
         self.assertEqual(rows["tests.one"][1], "3")
         self.assertEqual(
-            rows["tests.one"][4:], ["0", "channels.test_channels_command.run_one"]
+            rows["tests.one"][4:], ["0", "0", "channels.test_channels_command.run_one"]
         )
         self.assertEqual(rows["tests.nobody"][1], "1")
-        self.assertEqual(rows["tests.nobody"][4:], ["0", "none"])
+        self.assertEqual(rows["tests.nobody"][4:], ["0", "0", "none"])
         self.assertEqual(rows["django.wsgi.request"][1:4], ["0", "-", "0"])
         self.assertNotIn("django.channels.ping", rows)
+
+    def test_delayed_messages(self):
+        for _ in range(2):
+            self.backend.send("tests.one", {}, delay=60)
+        rows = {words[0]: words for words in self.table("--backend=default") if words}
+        self.assertEqual(rows["tests.one"][1:5], ["0", "-", "2", "0"])
 
     def test_inboxes_are_added_up(self):
         for name in ["tests.inbox!1", "tests.inbox!2", "tests.other!1"]:
@@ -103,7 +109,7 @@ class OverviewTests(CommandTestCase):
             " ".join(rows["one.example.com:4711"][1:]),
             "2.0 h 4 1 1.5 min 12 3 2 expired, 1 no consumer",
         )
-        self.assertEqual(rows["tests.one"][3], "1")
+        self.assertEqual(rows["tests.one"][3:5], ["0", "1"])
         self.assertNotIn("Interface ", self.call("--backend=default"))
 
     def test_interfaces(self):
@@ -155,6 +161,7 @@ class OverviewTests(CommandTestCase):
                 "name": "tests.one",
                 "consumer": "channels.test_channels_command.run_one",
                 "depth": 1,
+                "delayed": 0,
             },
         )
         self.assertEqual((about["inboxes"]["count"], about["inboxes"]["depth"]), (1, 1))
@@ -340,6 +347,6 @@ class ProcessTests(WorkerSiteTestCase):
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.wait, PATIENCE)
-        self.addCleanup(process.kill)
+        self.addCleanup(end, process)
         self.assertTrue(process.stdout.readline())
         return process

@@ -1,8 +1,10 @@
+import contextlib
 import json
 import os
 import tempfile
 import threading
 import time
+from types import SimpleNamespace
 from unittest import mock, skipUnless
 
 from django.apps import apps
@@ -21,7 +23,13 @@ from django.channels.backends.database.waiting import (
     notification_name,
 )
 from django.channels.exceptions import BackendUnavailable, InvalidChannelBackend
-from django.channels.models import MAX_COLUMNS, Announcement, Member, Message
+from django.channels.models import (
+    MAX_COLUMNS,
+    Announcement,
+    DelayedMessage,
+    Member,
+    Message,
+)
 from django.core import checks
 from django.db import connections, transaction
 from django.db.backends.signals import connection_created
@@ -92,7 +100,7 @@ class DatabaseTestCase(SimpleTestCase):
         return backend
 
     def count_rows(self):
-        models = (Message, Member, Announcement)
+        models = (Message, DelayedMessage, Member, Announcement)
         return sum(model.objects.using(self.alias).count() for model in models)
 
     def locked_row(self, queue):
@@ -566,8 +574,11 @@ class ServerTests(StoreTests):
 class PostgreSQLTests(PostgreSQL, ServerTests):
     def test_receivers_are_notified(self):
         backend, received = self.create_backend(), []
-        with mock.patch(
-            "django.channels.backends.database.waiting.LOOK_INTERVAL", PATIENCE
+        with (
+            mock.patch(
+                "django.channels.backends.database.waiting.LOOK_INTERVAL", PATIENCE
+            ),
+            mock.patch("django.channels.delays.LOOK_INTERVAL", PATIENCE),
         ):
             run_threads(
                 lambda: received.append(backend.receive(["one", "two"], PATIENCE)),
@@ -636,3 +647,19 @@ class ConfigurationTests(SimpleTestCase):
         state = ProjectState.from_apps(apps)
         changes = MigrationAutodetector(loader.project_state(), state)
         self.assertNotIn("django_channels", changes.changes(graph=loader.graph))
+
+
+class Psycopg2Tests(SimpleTestCase):
+    """Its connections have a list of notifications, which poll() fills."""
+
+    def test_notifications(self):
+        raw = SimpleNamespace(notifies=[], poll=lambda: None)
+        connection = SimpleNamespace(
+            connection=raw, wrap_database_errors=contextlib.nullcontext()
+        )
+        notifications = Notifications(connection)
+        self.assertIs(notifications.take(), False)
+        raw.poll = lambda: raw.notifies.append("channels_1")
+        self.assertIs(notifications.take(), True)
+        raw.poll = lambda: None
+        self.assertIs(notifications.take(), False)

@@ -1,8 +1,10 @@
 import os
 import threading
-from unittest import skipUnless
+from unittest import mock, skipUnless
 
+from django.channels.backends.contract import PATIENCE
 from django.channels.backends.memory import MemoryBackend
+from django.channels.exceptions import BackendUnavailable
 from django.channels.inbox import Inbox, thread_inbox
 from django.test import SimpleTestCase
 
@@ -29,6 +31,25 @@ class InboxTests(SimpleTestCase):
         self.assertEqual(self.inbox.receive(channel, 0), {"number": 1})
         self.assertEqual(self.inbox.receive(channel, 0), {"number": 2})
         self.assertIsNone(self.inbox.receive(channel, 0.01))
+
+    def test_a_store_that_is_away_is_waited_for(self):
+        channel = self.inbox.open()
+        receive = self.inbox.memberships.receive
+        away = BackendUnavailable("It is away.")
+        with mock.patch.object(self.inbox.memberships, "receive") as received:
+            received.side_effect = [away, away, None, (channel, {"number": 1})]
+            message = self.inbox.receive(channel, PATIENCE)
+        self.assertEqual(message, {"number": 1})
+        self.assertEqual(self.inbox.memberships.receive, receive)
+
+    def test_a_store_that_does_not_come_back(self):
+        channel = self.inbox.open()
+        away = BackendUnavailable("It is away.")
+        with (
+            mock.patch.object(self.inbox.memberships, "receive", side_effect=away),
+            self.assertRaisesMessage(BackendUnavailable, "It is away."),
+        ):
+            self.inbox.receive(channel, 0.01)
 
     def test_receive_keeps_messages_of_other_open_channels(self):
         first, second = self.inbox.open(), self.inbox.open()

@@ -14,10 +14,12 @@ import weakref
 from collections import Counter
 from typing import NamedTuple
 
+from django.channels.delays import clean_delay
 from django.channels.exceptions import (
     ChannelError,
     ChannelFull,
     InvalidChannelBackend,
+    InvalidDelay,
     InvalidMessage,
 )
 from django.channels.messages import (
@@ -41,7 +43,8 @@ class Queue(NamedTuple):
     """What waits in a queue."""
 
     depth: int  # Messages.
-    oldest: float  # Seconds for which the first of them has waited.
+    oldest: float  # Seconds for which the first of them has waited, 0 without any.
+    delayed: int = 0  # Messages that are not due yet.
 
 
 class BaseChannelBackend:
@@ -75,12 +78,21 @@ class BaseChannelBackend:
     10. A member of a group stays in it for EXPIRY seconds after the last join().
        A message to a group is encoded once and pushed once for each inbox that
        has members.
+    11. A delayed message is received no earlier than its delay, and soon after
+       it. It goes to the end of its queue then, and the other promises hold as if
+       it were sent then, but ChannelFull is raised by send() alone.
     """
+
+    # False if push_delayed() is missing. Then no message can be delayed.
+    supports_delay = False
 
     # True if messages never leave the process, so that its own threads have to
     # run the consumers. Then the options THREADS and STOP_TIMEOUT are those of
     # django.channels.backends.memory.MemoryBackend.
     process_local = False
+
+    # True if it is too slow, or loses too much, for production.
+    for_development = False
 
     # True if requests and responses cross as text.
     serializes = False
@@ -110,15 +122,29 @@ class BaseChannelBackend:
         self._check_number("EXPIRY", self.expiry)
         self._check_number("CAPACITY", self.capacity, types=(int,))
 
-    def send(self, channel, message):
+    def send(self, channel, message, delay=0):
         """
-        Put `message` (a dict of JSON values) on `channel`.
+        Put `message` (a dict of JSON values) on `channel`, where it can be received
+        after `delay`, seconds or a timedelta.
 
-        Raise InvalidChannelName, InvalidMessage or, when as many messages as
-        CAPACITY wait unread, ChannelFull. Nothing has been sent then.
+        Raise InvalidChannelName, InvalidMessage, InvalidDelay or, when as many
+        messages as CAPACITY wait unread, ChannelFull. Nothing has been sent then.
         """
         check_channel_name(channel)
-        self.push(channel, self.pack(clean_message(message)))
+        self.send_clean(channel, clean_message(message), delay)
+
+    def send_clean(self, channel, message, delay):
+        """Do what send() does with a name and a message that have been checked."""
+        seconds = clean_delay(delay, channel)
+        if not seconds:
+            self.push(channel, self.pack(message))
+        elif self.supports_delay:
+            self.push_delayed(channel, self.pack(message), seconds)
+        else:
+            raise InvalidDelay(
+                f"The backend {self.alias!r} is a {type(self).__name__}, which cannot "
+                "delay messages."
+            )
 
     def reply(self, channel, message):
         """
@@ -182,6 +208,17 @@ class BaseChannelBackend:
             "Subclasses of BaseChannelBackend must implement push()."
         )
 
+    def push_delayed(self, channel, packed, delay):
+        """
+        Do what push() does, but `delay` seconds from now, a number above 0. Raise
+        ChannelFull if as many messages as CAPACITY wait unread or delayed. For a
+        subclass that sets `supports_delay`.
+        """
+        raise NotImplementedError(
+            "Subclasses of BaseChannelBackend that support delays must implement "
+            "push_delayed()."
+        )
+
     def push_many(self, messages):
         """
         Push the (channel, packed) in `messages`. Return a list of what became of
@@ -206,14 +243,17 @@ class BaseChannelBackend:
         )
 
     def queues(self):
-        """Return a dict of the Queue of each name that has unread messages."""
+        """
+        Return a dict of the Queue of each name that has messages, unread or delayed.
+        """
         raise NotImplementedError(
             "Subclasses of BaseChannelBackend must implement queues()."
         )
 
     def depths(self):
         """Return a dict of the number of unread messages of each queue that has any."""
-        return {name: queue.depth for name, queue in self.queues().items()}
+        queues = self.queues().items()
+        return {name: queue.depth for name, queue in queues if queue.depth}
 
     def join(self, group, inbox, channels):
         """
@@ -312,6 +352,13 @@ class BaseChannelBackend:
     def describe(self):
         """Return a few words for people, such as "memory"."""
         return type(self).__name__.removesuffix("Backend").lower()
+
+    def _full(self, queue, kind="unread"):
+        """Return the ChannelFull for a queue with too many messages of a kind."""
+        return ChannelFull(
+            f"{queue!r} holds {self.capacity} {kind} messages, as many as CAPACITY in "
+            f"CHANNELS[{self.alias!r}] allows. Its consumer is missing or slow."
+        )
 
     def _check_keys(self, given, known, place):
         for key in given:

@@ -6,12 +6,14 @@ and its channels carry messages between the threads of each server process.
 """
 
 import copy
+import itertools
 import threading
 import time
 from collections import deque
+from heapq import heappop, heappush
 
 from django.channels.backends.base import BaseChannelBackend, Queue
-from django.channels.exceptions import ChannelFull
+from django.channels.ids import ReceivedMessage, SentMessage, with_id
 from django.channels.messages import decode_message, encode_message, queue_name
 
 
@@ -20,7 +22,8 @@ class Receiver:
     A thread that waits for the next message of some queues.
 
     The sender hands it the message, so that no other thread can take it and
-    only the one thread that gets it wakes up.
+    only the one thread that gets it wakes up. One that sends a delayed message
+    wakes it with nothing, as it may have to wait for less time now.
     """
 
     __slots__ = ("queues", "received", "_handed")
@@ -33,6 +36,9 @@ class Receiver:
 
     def hand(self, channel, packed):
         self.received = (channel, packed)
+        self.wake()
+
+    def wake(self):
         self._handed.release()
 
     def wait(self, timeout):
@@ -54,6 +60,7 @@ class MemoryBackend(BaseChannelBackend):
     """
 
     process_local = True
+    supports_delay = True
     default_options = {"SERIALIZE": False, "THREADS": 1, "STOP_TIMEOUT": 10}
 
     def __init__(self, alias, params):
@@ -68,6 +75,9 @@ class MemoryBackend(BaseChannelBackend):
         self._lock = threading.Lock()
         # Queue name -> entries (expires, channel, packed), oldest first.
         self._queues = {}
+        # Queue name -> heap of delayed messages (due, number, channel, packed).
+        self._delayed = {}
+        self._numbers = itertools.count(1)
         # Queue name -> receivers, longest waiting first. Dicts as ordered sets.
         self._receivers = {}
         # Queue name -> the turn in which it was served last.
@@ -87,26 +97,40 @@ class MemoryBackend(BaseChannelBackend):
         return encode_message(message) if self.serializes else message
 
     def unpack(self, packed):
-        return decode_message(packed) if self.serializes else packed
+        if self.serializes:
+            return decode_message(packed)
+        if type(packed) is SentMessage:
+            return with_id(ReceivedMessage, packed, packed.id)
+        return packed
 
     def push(self, channel, packed):
         queue = queue_name(channel)
         with self._lock:
-            if receivers := self._receivers.get(queue):
-                receiver = next(iter(receivers))
-                self._remove_receiver(receiver)
-                receiver.hand(channel, packed)
-                return
+            now = time.monotonic()
+            if queue in self._delayed:
+                self._fall_due(queue, now)
+            if queue not in self._receivers:
+                if now >= self._next_sweep:
+                    self._sweep(now)
+                entries = self._queues.get(queue, ())
+                if len(entries) >= self.capacity:
+                    self._check_capacity(queue, now)
+            self._append(queue, now + self.expiry, channel, packed)
+
+    def push_delayed(self, channel, packed, delay):
+        queue = queue_name(channel)
+        with self._lock:
             now = time.monotonic()
             if now >= self._next_sweep:
                 self._sweep(now)
-            entries = self._queues.get(queue)
-            if entries is None:
-                entries = self._queues[queue] = deque()
-                self._served[queue] = self._turn
-            elif len(entries) >= self.capacity:
-                self._check_capacity(queue, entries, now)
-            entries.append((now + self.expiry, channel, packed))
+            self._fall_due(queue, now)
+            self._check_capacity(queue, now, len(self._delayed.get(queue, ())))
+            entry = (now + delay, next(self._numbers), channel, packed)
+            heappush(self._delayed.setdefault(queue, []), entry)
+            if self._delayed[queue][0] is entry:
+                for receiver in list(self._receivers.get(queue, ())):
+                    self._remove_receiver(receiver)
+                    receiver.wake()
 
     def push_group(self, group, inboxes, packed):
         for inbox in inboxes:
@@ -114,29 +138,39 @@ class MemoryBackend(BaseChannelBackend):
             super().push_group(group, [inbox], copy.deepcopy(packed))
 
     def pop(self, queues, timeout):
-        with self._lock:
-            received = self._take(queues, time.monotonic())
-            if received is not None or timeout <= 0:
-                return received
-            receiver = Receiver(queues)
-            for queue in queues:
-                self._receivers.setdefault(queue, {})[receiver] = None
-        try:
-            receiver.wait(timeout)
-        finally:
+        deadline = time.monotonic() + timeout
+        while True:
             with self._lock:
-                if receiver.received is None:
-                    self._remove_receiver(receiver)
-        return receiver.received
+                now = time.monotonic()
+                received = self._take(queues, now)
+                if received is not None or now >= deadline:
+                    return received
+                receiver = Receiver(queues)
+                for queue in queues:
+                    self._receivers.setdefault(queue, {})[receiver] = None
+                until = min(deadline, self._next_due(queues))
+            try:
+                receiver.wait(until - now)
+            finally:
+                with self._lock:
+                    if receiver.received is None:
+                        self._remove_receiver(receiver)
+            if receiver.received is not None:
+                return receiver.received
 
     def queues(self):
         with self._lock:
             now = time.monotonic()
             self._sweep(now)
             return {
-                name: Queue(len(entries), max(now + self.expiry - entries[0][0], 0))
-                for name, entries in self._queues.items()
+                name: self._describe_queue(name, now)
+                for name in self._queues.keys() | self._delayed.keys()
             }
+
+    def _describe_queue(self, name, now):
+        entries, delayed = self._queues.get(name, ()), self._delayed.get(name, ())
+        oldest = max(now + self.expiry - entries[0][0], 0) if entries else 0
+        return Queue(len(entries), oldest, len(delayed))
 
     def join(self, group, inbox, channels):
         with self._lock:
@@ -176,6 +210,7 @@ class MemoryBackend(BaseChannelBackend):
     def flush(self):
         with self._lock:
             self._queues.clear()
+            self._delayed.clear()
             self._served.clear()
             self._groups.clear()
             self._announced.clear()
@@ -185,6 +220,9 @@ class MemoryBackend(BaseChannelBackend):
         Remove the next message of one of `queues`: of the one that has waited
         longest to be served.
         """
+        if self._delayed:
+            for queue in queues:
+                self._fall_due(queue, now)
         self._turn += 1
         waiting = [queue for queue in queues if queue in self._queues]
         for queue in sorted(waiting, key=self._served.__getitem__):
@@ -197,6 +235,36 @@ class MemoryBackend(BaseChannelBackend):
             if entry is not None:
                 return entry[1:]
 
+    def _append(self, queue, expires, channel, packed):
+        """Hand a message to a receiver that waits, or put it into the queue."""
+        if receivers := self._receivers.get(queue):
+            receiver = next(iter(receivers))
+            self._remove_receiver(receiver)
+            receiver.hand(channel, packed)
+            return
+        entries = self._queues.get(queue)
+        if entries is None:
+            entries = self._queues[queue] = deque()
+            self._served[queue] = self._turn
+        entries.append((expires, channel, packed))
+
+    def _fall_due(self, queue, now):
+        """Append the delayed messages of a queue that are due."""
+        delayed = self._delayed.get(queue, ())
+        while delayed and delayed[0][0] <= now:
+            due, _, channel, packed = heappop(delayed)
+            if due + self.expiry < now:
+                self.drops["expired"] += 1
+            else:
+                self._append(queue, due + self.expiry, channel, packed)
+            if not delayed:
+                del self._delayed[queue]
+
+    def _next_due(self, queues):
+        """Return when the next delayed message of one of `queues` is due."""
+        delayed = [self._delayed[name] for name in queues if name in self._delayed]
+        return min((heap[0][0] for heap in delayed), default=float("inf"))
+
     def _remove_queue(self, queue):
         del self._queues[queue]
         del self._served[queue]
@@ -208,13 +276,12 @@ class MemoryBackend(BaseChannelBackend):
             if not receivers:
                 self._receivers.pop(queue, None)
 
-    def _check_capacity(self, queue, entries, now):
+    def _check_capacity(self, queue, now, delayed=0):
+        """Raise ChannelFull if a queue is full, of which `delayed` messages count."""
+        entries = self._queues.get(queue, ())
         self._drop_expired(entries, now)
-        if len(entries) >= self.capacity:
-            raise ChannelFull(
-                f"{queue!r} holds {len(entries)} unread messages, as many as CAPACITY "
-                f"in CHANNELS[{self.alias!r}] allows. Its consumer is missing or slow."
-            )
+        if len(entries) + delayed >= self.capacity:
+            raise self._full(queue, "unread and delayed" if delayed else "unread")
 
     def _drop_expired(self, entries, now):
         while entries and entries[0][0] < now:
@@ -223,6 +290,8 @@ class MemoryBackend(BaseChannelBackend):
 
     def _sweep(self, now):
         """Drop what has expired in queues that nobody receives from, and members."""
+        for queue in list(self._delayed):
+            self._fall_due(queue, now)
         for queue, entries in list(self._queues.items()):
             self._drop_expired(entries, now)
             if not entries:

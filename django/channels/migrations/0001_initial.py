@@ -27,6 +27,23 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="DelayedMessage",
+            fields=[
+                ("deadline", models.BigIntegerField(db_index=True)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("queue", django.channels.models.NameField(max_length=200)),
+                ("envelope", models.TextField()),
+                ("due", models.BigIntegerField(db_index=True)),
+            ],
+            options={
+                "abstract": False,
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(fields=["queue"], name="channels_delayed_queue")
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Member",
             fields=[
                 ("deadline", models.BigIntegerField(db_index=True)),

@@ -14,6 +14,7 @@ ChannelBackendTests into a test case:
 The promises are listed in django.channels.backends.base.BaseChannelBackend.
 """
 
+from django.channels.backends.contract.delays import DelayTests
 from django.channels.backends.contract.groups import GroupTests
 from django.channels.backends.contract.messages import MessageTests
 from django.channels.backends.contract.order import OrderTests
@@ -23,6 +24,7 @@ from django.channels.backends.contract.tools import PATIENCE, receive_all, run_t
 __all__ = [
     "PATIENCE",
     "ChannelBackendTests",
+    "DelayTests",
     "GroupTests",
     "MessageTests",
     "OrderTests",
@@ -32,7 +34,7 @@ __all__ = [
 ]
 
 
-class ChannelBackendTests(OrderTests, StoreTests, MessageTests, GroupTests):
+class ChannelBackendTests(OrderTests, StoreTests, DelayTests, MessageTests, GroupTests):
     """All promises. A test case needs create_backend() beside it."""
 
     def create_backend(self, **params):

@@ -1,6 +1,7 @@
 """What the tests of backends share."""
 
 import threading
+import time
 
 # Seconds that a test waits for what has to come. None takes that long.
 PATIENCE = 20
@@ -12,6 +13,16 @@ def receive_all(backend, channels):
     while (item := backend.receive(channels)) is not None:
         received.append(item)
     return received
+
+
+def wait_for(condition):
+    """Wait until `condition`, a function, returns a true value, and return that."""
+    deadline = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"Waited in vain for {PATIENCE} seconds.")
+        time.sleep(0.01)
+    return value
 
 
 def run_threads(*functions):

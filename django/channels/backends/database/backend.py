@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from django.apps import apps
 from django.channels.backends.base import Queue
+from django.channels.backends.database.delays import DatabaseDelays
 from django.channels.backends.database.links import Links
 from django.channels.backends.database.waiting import (
     Bells,
@@ -15,13 +16,19 @@ from django.channels.backends.database.waiting import (
     notification_name,
 )
 from django.channels.backends.shared import SharedBackend
+from django.channels.delays import Looks
 from django.channels.exceptions import (
     BackendUnavailable,
-    ChannelFull,
     InvalidChannelBackend,
 )
 from django.channels.messages import decode_message, encode_message, queue_name
-from django.channels.models import Announcement, Member, Message
+from django.channels.models import (
+    Announcement,
+    DelayedMessage,
+    Member,
+    Message,
+    milliseconds,
+)
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Count, Min
@@ -35,7 +42,7 @@ SWEEP_INTERVAL = 30
 MAX_REMEMBERED = 10_000
 
 
-class DatabaseBackend(SharedBackend):
+class DatabaseBackend(DatabaseDelays, SharedBackend):
     """
     Keeps messages in a database, for development and tests.
 
@@ -55,6 +62,7 @@ class DatabaseBackend(SharedBackend):
       such as PgBouncer may not pass on. They look at intervals then.
     """
 
+    for_development = True
     default_options = SharedBackend.default_options | {
         "LOCK_TIMEOUT": 5,
         "NOTIFY": True,
@@ -93,6 +101,7 @@ class DatabaseBackend(SharedBackend):
         """Forget what a fork has from its parent, even where a lock is held."""
         self._links.reset()
         self._bells = Bells()
+        self._looks = Looks()
         self._local = threading.local()
         # Queue -> first and last number of messages for which there surely is room.
         self._room = {}
@@ -107,18 +116,24 @@ class DatabaseBackend(SharedBackend):
 
     def pop(self, queues, timeout):
         deadline = time.monotonic() + timeout
+        has_delays = any(not queue.endswith("!") for queue in queues)
         if timeout <= 0:
+            if has_delays:
+                self._move_due(0)
             return self._take(queues)
         with self._wait(queues) as wait:
             while True:
                 wait.prepare()
+                if has_delays:
+                    self._move_due(timeout)
                 received = self._take(queues)
                 left = deadline - time.monotonic()
                 if received is not None or left <= 0:
                     return received
-                wait.sleep(left)
+                wait.sleep(self._looks.limit(left) if has_delays else left)
 
     def queues(self):
+        self._move_due(0)
         return self._links.run(self._count_queues)
 
     def join(self, group, inbox, channels):
@@ -142,7 +157,7 @@ class DatabaseBackend(SharedBackend):
         return {name: decode_message(text) for name, text in rows}
 
     def flush(self):
-        for model in (Message, Member):
+        for model in (Message, DelayedMessage, Member):
             self._links.run(lambda link: model.objects.using(link.using).drop())
 
     def release(self):
@@ -157,7 +172,7 @@ class DatabaseBackend(SharedBackend):
     def _append(self, link, channel, queue, packed):
         deadline = link.clock.now() + self.expiry
         envelope = self.envelopes.seal(channel, packed, deadline)
-        notify = notification_name(queue) if self._notifies(link) else None
+        notify = self._notification(link, queue)
         messages = Message.objects.using(link.using)
         return messages.append(queue, envelope, milliseconds(deadline), notify)
 
@@ -170,10 +185,7 @@ class DatabaseBackend(SharedBackend):
             return
         room = self._links.run(self._count_room, queue, number)
         if room < 0:
-            raise ChannelFull(
-                f"{queue!r} holds {self.capacity} unread messages, as many as CAPACITY "
-                f"in CHANNELS[{self.alias!r}] allows. Its consumer is missing or slow."
-            )
+            raise self._full(queue)
         if len(self._room) >= MAX_REMEMBERED:
             self._room = {}
         self._room[queue] = (number, number + room)
@@ -238,15 +250,23 @@ class DatabaseBackend(SharedBackend):
     def _notifies(self, link):
         return self.options["NOTIFY"] and link.connection.vendor == "postgresql"
 
+    def _notification(self, link, queue):
+        """Return the name of what is to be notified of a message, or None."""
+        return notification_name(queue) if self._notifies(link) else None
+
     def _count_queues(self, link):
         now = link.clock.now()
         messages = Message.objects.using(link.using)
         messages.sweep(milliseconds(now))
         rows = messages.live(milliseconds(now)).values_list("queue")
-        return {
+        queues = {
             queue: Queue(depth, max(now + self.expiry - deadline / 1000, 0))
             for queue, depth, deadline in rows.annotate(Count("id"), Min("deadline"))
         }
+        delayed = DelayedMessage.objects.using(link.using).live(milliseconds(now))
+        for queue, count in delayed.values_list("queue").annotate(Count("id")):
+            queues[queue] = queues.get(queue, Queue(0, 0))._replace(delayed=count)
+        return queues
 
     def _join(self, link, group, inbox, channels):
         now = link.clock.now()
@@ -285,12 +305,8 @@ class DatabaseBackend(SharedBackend):
     def _sweep(self):
         """Remove what has expired, unless the database is busy."""
         with suppress(BackendUnavailable):
-            for model in (Message, Member, Announcement):
+            for model in (Message, DelayedMessage, Member, Announcement):
                 self._links.run(self._sweep_table, model, patience=0)
 
     def _sweep_table(self, link, model):
         model.objects.using(link.using).sweep(milliseconds(link.clock.now()))
-
-
-def milliseconds(seconds):
-    return round(seconds * 1000)

@@ -77,6 +77,8 @@ class Link:
         # Held by whoever uses the connection, as another thread may close it.
         self.lock = threading.Lock()
         self.clock = Clock()
+        # Seconds by which the clock may be slow: what it took to ask for the time.
+        self.clock_lag = 0
         # Whether a check has failed, so that no query has been tried.
         self.was_lost_unused = False
         # What is kept of PostgreSQL's notifications, see waiting.Notifications.
@@ -91,7 +93,10 @@ class Link:
         if self.clock.is_set(within=CHECK_INTERVAL):
             return
         self.was_lost_unused = self.clock.is_set()
+        self.connection.ensure_connection()
+        begun = time.monotonic()
         self.clock.set(self._fetch_time())
+        self.clock_lag = time.monotonic() - begun
         self.was_lost_unused = False
 
     def _fetch_time(self):

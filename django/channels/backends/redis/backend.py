@@ -13,6 +13,7 @@ from django.channels.exceptions import InvalidChannelBackend
 from django.core.exceptions import ImproperlyConfigured
 
 try:
+    from django.channels.backends.redis.delays import move_due
     from django.channels.backends.redis.groups import RedisGroups
     from django.channels.backends.redis.locations import ClusterServer, parse_location
     from django.channels.backends.redis.receiving import Receiver
@@ -151,13 +152,18 @@ class RedisBackend(RedisSending, RedisGroups, SharedBackend):
     def queues(self):
         queues = {}
         for shard in self.shards:
-            for name in shard.names("queue"):
-                command = script_command("look", [shard.key("queue", name)])
-                ((depth, left),) = shard.session.call(command)
-                if depth:
+            move_due(shard, 0)
+            for name in {*shard.names("queue"), *shard.names("delayed")}:
+                command = script_command("look", shard.delay_keys(name)[:2])
+                ((depth, left, delayed),) = shard.session.call(command)
+                if depth or delayed:
                     before = queues.get(name, Queue(0, 0))
-                    oldest = max(self.expiry - left / 1000, before.oldest, 0)
-                    queues[name] = Queue(before.depth + depth, oldest)
+                    oldest = self.expiry - left / 1000 if depth else 0
+                    queues[name] = Queue(
+                        before.depth + depth,
+                        max(oldest, before.oldest, 0),
+                        before.delayed + delayed,
+                    )
         return queues
 
     def announce(self, name, info, lifetime):

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from contextlib import suppress
 
+from django.channels.backends.redis.delays import move_due
 from django.channels.backends.redis.locations import BLOCK
 from django.channels.backends.redis.scripts import script_command
 from django.channels.exceptions import BackendUnavailable, ChannelError
@@ -46,11 +47,16 @@ class Receiver:
         return entries
 
     def fetch(self, queues, timeout, most=1):
-        """Do what fetch_from() does, on all shards."""
+        """
+        Do what fetch_from() does, on all shards, and for queues that may have
+        delayed messages: not beyond the next look at these.
+        """
         if len(self.shards) == 1:
-            return self.fetch_from(self.shards[0], queues, timeout, most)
+            (shard,) = self.shards
+            move_due(shard, timeout)
+            return self.fetch_from(shard, queues, shard.looks.limit(timeout), most)
         state = self._state
-        entries = state.take_early(queues) or self._look(state, queues, most)
+        entries = state.take_early(queues) or self._look(state, queues, timeout, most)
         if not entries and timeout > 0:
             self._wait(state, queues, timeout)
             entries = state.take_early(queues)
@@ -68,11 +74,12 @@ class Receiver:
                 shard.session.call(command)
         state.close()
 
-    def _look(self, state, queues, most):
+    def _look(self, state, queues, timeout, most):
         """Take from the first shard that has something."""
         failed = None
         for shard in state.usable(self.shards, queues):
             try:
+                move_due(shard, timeout)
                 if entries := self.fetch_from(shard, queues, 0, most):
                     state.note(shard, entries[0][0])
                     return entries
@@ -89,8 +96,11 @@ class Receiver:
         the next calls of this thread.
         """
         waiting, failed = {}, None
+        usable = state.usable(self.shards, queues)
+        # With 0 the servers would not wait at all, and run a script instead.
+        timeout = max(min(shard.looks.limit(timeout) for shard in usable), 0.001)
         try:
-            for shard in state.usable(self.shards, queues):
+            for shard in usable:
                 try:
                     waiting[shard] = self._start(shard, state, queues, timeout)
                 except BackendUnavailable as exc:

@@ -16,6 +16,8 @@ SCRIPTS = {
     name: Script(f"{name}.lua")
     for name in (
         "announce",
+        "delay",
+        "due",
         "inboxes",
         "join",
         "leave",

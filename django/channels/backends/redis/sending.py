@@ -62,12 +62,12 @@ class Post:
 class RedisSending:
     """The part of RedisBackend that sends."""
 
-    def send(self, channel, message):
-        check_channel_name(channel)
-        message = clean_message(message)
+    supports_delay = True
+
+    def send_clean(self, channel, message, delay):
         if "!" in channel and not BUILT_ON.isdisjoint(message):
             self._ranked(queue_name(channel))[0].session.let_go()
-        self.push(channel, self.pack(message))
+        super().send_clean(channel, message, delay)
 
     def push(self, channel, packed):
         queue = queue_name(channel)
@@ -78,8 +78,23 @@ class RedisSending:
             if shard.session.is_holding:
                 return self._post(queue, channel, packed)
             shard.flush_queue(queue)
+        self._push_anywhere(
+            queue, lambda shard: self._push_all(shard, queue, [(channel, packed)])[0]
+        )
+
+    def push_delayed(self, channel, packed, delay):
+        queue = queue_name(channel)
+        self._push_anywhere(
+            queue, lambda shard: self._delay(shard, queue, channel, packed, delay)
+        )
+
+    def _push_anywhere(self, queue, push):
+        """
+        Call `push` with one shard after another, until one has been given the
+        message. Raise the ChannelError that it returns.
+        """
         for shard in self._shards_for(queue):
-            (error,) = self._push_all(shard, queue, [(channel, packed)])
+            error = push(shard)
             if not isinstance(error, NotSent):
                 break
             shard.retry_at = time.monotonic() + PAUSE
@@ -163,6 +178,25 @@ class RedisSending:
         taken = time.monotonic() - begun
         return self.outcomes(shard, queue, messages, reply, attempt, taken)
 
+    def _delay(self, shard, queue, channel, packed, delay, attempt=0):
+        """Delay a message on one shard. Return what became of it."""
+        begun = time.monotonic()
+        try:
+            deadline = shard.now() + delay + self.expiry
+            sealed = self.envelopes.seal_parts(channel, packed, deadline)
+            limits = self.expiry, self.capacity, attempt >= 2
+            command = shard.delay_command(queue, sealed, delay, *limits)
+            (reply,) = shard.session.call(command)
+        except (BackendUnavailable, ChannelFull) as exc:
+            return exc
+        if reply > 0:
+            # The server has told the time, as this process did not know it.
+            shard.set_clock(reply / 1e6, time.monotonic() - begun)
+            message = channel, packed, delay
+            return self._delay(shard, queue, *message, attempt + 1)
+        shard.looks.note(delay)
+        return self._full(queue, "unread and delayed") if reply else None
+
     def push_command(self, shard, queue, messages, insist=False):
         """Return the command that appends messages, (channel, packed), to a queue."""
         deadline = shard.now() + self.expiry
@@ -184,12 +218,6 @@ class RedisSending:
             shard.set_clock(reply / 1e6, taken)
             return self._push_all(shard, queue, messages, attempt + 1)
         return [None] * (len(messages) + reply) + [self._full(queue)] * -reply
-
-    def _full(self, queue):
-        return ChannelFull(
-            f"{queue!r} holds {self.capacity} unread messages, as many as CAPACITY in "
-            f"CHANNELS[{self.alias!r}] allows. Its consumer is missing or slow."
-        )
 
 
 def split(items, size):

@@ -1,6 +1,7 @@
 """One server, or one part of a cluster, and what it keeps of the queues."""
 
 import logging
+import math
 import threading
 import time
 import weakref
@@ -9,6 +10,7 @@ from django.channels.backends.redis.flushing import Flusher
 from django.channels.backends.redis.scripts import script_command
 from django.channels.backends.redis.sessions import Session
 from django.channels.backends.shared import Clock
+from django.channels.delays import Looks
 from django.channels.exceptions import BackendUnavailable
 
 logger = logging.getLogger("django.channels.backends")
@@ -38,6 +40,7 @@ class Shard:
         self.prefix = prefix
         self.name = f"{server.name}/{prefix}"
         self.clock = Clock()
+        self.looks = Looks()
         self.has_lmpop = None
         self._isolation = ""
         # When to send again what another shard takes, too, after a failure.
@@ -136,6 +139,28 @@ class Shard:
             entries = [f"{sealed[0].head} ", sealed[0].text]
         limits = sealed[0].deadline, capacity, round(expiry * 1000), int(insist)
         return script_command("push", keys, *limits, *entries)
+
+    def delay_keys(self, queue):
+        """Return the keys that scripts on the delayed messages of `queue` have."""
+        return [
+            self.key("queue", queue),
+            self.key("delayed", queue),
+            self.key("delays"),
+        ]
+
+    def delay_command(self, queue, sealed, delay, *limits):
+        """
+        Return the command that keeps `sealed`, an envelope, for `delay` seconds
+        beside `queue`. For `limits` see push_command().
+        """
+        expiry, capacity, insist = limits
+        keys, entry = self.delay_keys(queue), [str(sealed)]
+        if len(entry[0]) > LARGE:
+            keys.append(self.key("body", sealed.id))
+            entry = [f"{sealed.head} ", sealed.text]
+        limits = sealed.deadline, capacity, round(expiry * 1000), int(insist)
+        delay = math.ceil(delay * 1000)
+        return script_command("delay", keys, *limits, delay, queue, *entry)
 
     def pop_commands(self, queues, block, most=1):
         """
