@@ -6,6 +6,7 @@ is imported when the first consumer is looked for: as a WSGI server or a
 worker starts.
 """
 
+import sys
 import threading
 from contextlib import contextmanager
 from importlib import import_module
@@ -13,6 +14,7 @@ from importlib import import_module
 from asgiref.sync import async_to_sync, iscoroutinefunction
 
 from django.apps import apps
+from django.channels.exceptions import DuplicateConsumer
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS
 from django.channels.messages import check_channel_name
 from django.channels.transactions import check_coroutine_function, make_atomic
@@ -39,6 +41,9 @@ class Consumer:
     # told of it. It has no transaction around it.
     internal = False
 
+    # The file and the line that have registered it.
+    place = None
+
     def __init__(self, func, ordered=True):
         self.func = func
         # Whether a socket's next message waits until this consumer is done.
@@ -60,6 +65,10 @@ class Consumer:
 
     def prepare(self):
         """Do what takes time, or may fail, before the first message."""
+
+    def named_for(self, channel, message):
+        """Return the consumer that the log names for a message, if not this one."""
+        return self
 
     def __str__(self):
         name = getattr(self.func, "__qualname__", repr(self.func))
@@ -90,6 +99,7 @@ class Registry:
 
         Raise ImproperlyConfigured if one of them has a consumer.
         """
+        consumer.place = calling_place()
         for channel in channels:
             check_channel_name(channel)
             if "!" in channel:
@@ -99,11 +109,7 @@ class Registry:
                 )
             other = self._registry.get((backend, channel))
             if other is not None:
-                raise ImproperlyConfigured(
-                    f"The channel {channel!r} has the consumer {other}, so {consumer} "
-                    "cannot be registered for it. A channel has one consumer: let it "
-                    "send the message on to a channel for each of them."
-                )
+                raise DuplicateConsumer(channel, other, consumer)
         for channel in channels:
             self._registry[backend, channel] = consumer
         self.version += 1
@@ -125,6 +131,11 @@ class Registry:
             or self._built_in.get(key)
             or self._built_in.get((None, channel))
         )
+
+    def registered(self):
+        """Return the consumers of the site by (backend, channel)."""
+        self.autodiscover()
+        return dict(self._registry)
 
     def built_in(self, channel):
         """Return what consumes `channel` if the site registers no consumer for it."""
@@ -178,6 +189,16 @@ class Registry:
         finally:
             self._registry = saved
             self.version += 1
+
+
+def calling_place():
+    """Return the file and the line outside of django.channels that led here."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        if not frame.f_globals.get("__name__", "").startswith("django.channels."):
+            break
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 registry = Registry()

@@ -171,20 +171,26 @@ class WebSocketRouter(Router):
     def ordered(self, value):
         pass  # That of the consumers counts.
 
+    def named_for(self, channel, message):
+        path = message.get("path")
+        match = self.routes.match(path) if isinstance(path, str) else None
+        if match is None:
+            return self
+        return registry.get(target_of(match, channel), self.backend) or self
+
     def __call__(self, channel, message):
         match = self.routes.match(message["path"])
         if match is None:
             self._turn_away(channel, message, NOT_FOUND, "Not found")
             return
         try:
-            self._call_consumer(match, channel.rpartition(".")[2], message)
+            self._call_consumer(match, target_of(match, channel), message)
         except Http404:
             self._turn_away(channel, message, NOT_FOUND, "Not found")
         except PermissionDenied:
             self._turn_away(channel, message, FORBIDDEN, "Forbidden")
 
-    def _call_consumer(self, match, event, message):
-        target = f"{match.func.name}.{event}"
+    def _call_consumer(self, match, target, message):
         consumer = registry.get(target, self.backend)
         if consumer is None:
             # Others of this path may do.
@@ -199,6 +205,11 @@ class WebSocketRouter(Router):
         if not channel.endswith(".disconnect"):
             client = Channel(message["send_channel"], self.backend)
             client.send({"close": code, "reason": reason})
+
+
+def target_of(match, channel):
+    """Return the channel that a WebSocket's message on `channel` leads to."""
+    return f"{match.func.name}.{channel.rpartition('.')[2]}"
 
 
 class RequestRouter(Router):

@@ -8,7 +8,7 @@ the thread of the worker, and what they raise is logged and stops nothing.
   Argument: `worker`.
 * consumer_started, consumer_finished: a worker calls a consumer with a message,
   and it has ended, whether or not it failed. Arguments: `consumer`, `channel`,
-  `message`.
+  `message`, `message_id` and, when it has ended, `duration` in seconds.
 * consumer_failed: it has raised an exception. Arguments: the same, and
   `exception`. It comes before consumer_finished.
 """

@@ -13,7 +13,9 @@ from collections import Counter
 from contextlib import suppress
 
 from django.channels.backoff import Backoff
+from django.channels.calls import Call
 from django.channels.exceptions import ChannelError, ChannelFull
+from django.channels.ids import message_id
 from django.channels.inbox import Inbox, use_thread_inbox
 from django.channels.outages import Outage
 from django.channels.pacing import Allowance, Pace
@@ -43,28 +45,32 @@ def run_consumer(backend, channel, message):
     """
     consumer = registry.get(channel, backend.alias)
     if consumer is None:
-        logger.error("A message on %r was dropped: it has no consumer.", channel)
+        logger.error(
+            "A message on %r was dropped: it has no consumer.",
+            channel,
+            extra={"channel": channel, "message_id": message_id(message)},
+        )
         return "no consumer"
-    about = {"consumer": consumer, "channel": channel, "message": message}
-    begun = time.perf_counter()
+    call = Call(consumer, channel, message)
     try:
-        notify(consumer_started, consumer, **about)
+        call.notify(consumer_started)
         consumer(channel, message)
-        return "handled"
+        call.end()
     except BaseException as exc:
+        call.end()
         # SystemExit and its like end a consumer, not the worker.
         if is_interrupt(exc):
             raise
         try:
-            report_failure(backend, channel, message, consumer, exc)
+            report_failure(backend, call, message, exc)
         finally:
-            notify(consumer_failed, consumer, **about, exception=exc)
+            call.notify(consumer_failed, exception=exc)
         return "failed"
+    else:
+        call.log_success()
+        return "handled"
     finally:
-        if logger.isEnabledFor(logging.DEBUG):
-            seconds = time.perf_counter() - begun
-            logger.debug("%s of %r took %.4f s.", consumer, channel, seconds)
-        notify(consumer_finished, consumer, **about)
+        call.notify(consumer_finished)
 
 
 def is_interrupt(exc):
@@ -75,16 +81,10 @@ def is_interrupt(exc):
     )
 
 
-def report_failure(backend, channel, message, consumer, exc):
+def report_failure(backend, call, message, exc):
     """Log what a consumer raised, and answer for it."""
     try:
-        logger.error(
-            "The consumer %s of %r raised %s.",
-            consumer,
-            channel,
-            type(exc).__name__,
-            exc_info=exc,
-        )
+        call.log_failure(exc)
     finally:
         # Whoever waits is answered even if the log cannot be written.
         answer_failure(backend, message.get("response_channel"), exc)

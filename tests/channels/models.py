@@ -63,3 +63,8 @@ order_paid = Signal()
 
 class Order(models.Model):
     total = models.IntegerField(default=0)
+
+
+class Photo(models.Model):
+    image = models.FileField(upload_to="photos")
+    thumbnail = models.FileField(upload_to="thumbnails", blank=True)

@@ -28,6 +28,7 @@ from .utils import wait_until
 
 try:
     import gevent  # NOQA: F401
+    from websockets.exceptions import ConnectionClosed
     from websockets.sync.client import connect
 except ImportError:
     connect = None
@@ -225,6 +226,17 @@ class ServerTestCase(SimpleTestCase):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(content))
 
+    def change(self, name, content):
+        """Write a file until the reloader, which may not have seen it yet, notices."""
+
+        def is_noticed():
+            self.write(name, content)
+            # It compares times, which some file systems keep in seconds.
+            time.sleep(1.1)
+            return "changed, reloading" in self.printed
+
+        wait_until(is_noticed)
+
     def start(self, *options, until=None):
         """Start the command and wait until it serves, or for `until()`."""
         self.output = open(self.directory / "output.txt", "w+")
@@ -300,16 +312,21 @@ class ServerTests(ServerTestCase):
         self.write("app/consumers.py", CONSUMERS % ("django.wsgi.request", "before"))
         self.start()
         self.assertEqual(self.get("/"), b"before")
-        # The reloader compares times, which some file systems keep in seconds.
-        time.sleep(1.1)
-        self.write("app/consumers.py", CONSUMERS % ("django.wsgi.request", "after"))
+        self.change("app/consumers.py", CONSUMERS % ("django.wsgi.request", "after"))
         wait_until(lambda: self.get("/") == b"after")
 
     def test_error_in_consumers_shows_at_the_start_and_can_be_mended(self):
         self.write("app/consumers.py", "no_such_name")
         self.start(until=lambda: "NameError" in self.printed)
-        time.sleep(1.1)
-        self.write("app/consumers.py", CONSUMERS % ("django.wsgi.request", "mended"))
+        self.change("app/consumers.py", CONSUMERS % ("django.wsgi.request", "mended"))
+        wait_until(lambda: self.get("/") == b"mended")
+
+    def test_fault_that_a_check_finds_can_be_mended(self):
+        consumer = "@consumer('tests.one')\ndef consume(**message):\n    pass\n"
+        text = f"from django.channels import consumer\n{consumer * 2}"
+        self.write("app/consumers.py", text)
+        self.start(until=lambda: "channels.E006" in self.printed)
+        self.change("app/consumers.py", CONSUMERS % ("django.wsgi.request", "mended"))
         wait_until(lambda: self.get("/") == b"mended")
 
 
@@ -330,7 +347,8 @@ class WebSocketTests(ServerTestCase):
 
     def test_echo(self):
         self.start("--noreload")
-        self.assertIn("WebSockets: on\n", self.printed)
+        # The server may answer before the banner is there.
+        wait_until(lambda: "WebSockets: on\n" in self.printed)
         with connect(f"ws://127.0.0.1:{self.port}/") as client:
             for data in ["text", b"\x00bytes"]:
                 client.send(data)
@@ -409,4 +427,7 @@ class WebSocketTests(ServerTestCase):
             client.send("text")
             client.recv(PATIENCE)
             self.process.send_signal(signal.SIGINT)
+            with self.assertRaises(ConnectionClosed) as caught:
+                client.recv(PATIENCE)
+            self.assertEqual(caught.exception.rcvd.code, 1001)
             self.assertEqual(self.process.wait(PATIENCE), 0)

@@ -25,6 +25,7 @@ from django.channels.exceptions import BackendUnavailable, ChannelError
 from django.channels.interfaces.server.groups import Groups
 from django.channels.layers import channels
 from django.channels.outages import Outage
+from django.channels.sends import log_sending
 
 logger = logging.getLogger("django.channels.interface")
 
@@ -68,6 +69,9 @@ class Relay:
         """Call `function` with the backend soon, in the order of such calls."""
         self._tasks.append(function)
         self._asked.set()
+
+    def _pack(self, channel, message):
+        return self.backend.pack(log_sending(channel, message))
 
     def _take_batch(self):
         count = min(len(self._waiting), BATCH)
@@ -140,7 +144,7 @@ class HubRelay(Relay):
     def _push(self, batch):
         try:
             return self.backend.push_many(
-                [(name, self.backend.pack(message)) for name, message, _ in batch]
+                [(name, self._pack(name, message)) for name, message, _ in batch]
             )
         except Exception as exc:
             # The process must not be deaf and dumb from now on.
@@ -210,7 +214,7 @@ class ThreadRelay(Relay):
     def _send_one(self, item):
         channel, message, _ = item
         try:
-            self.backend.push(channel, self.backend.pack(message))
+            self.backend.push(channel, self._pack(channel, message))
         except Exception as exc:
             if not isinstance(exc, ChannelError):
                 logger.exception("A message on %r was not sent.", channel)
@@ -257,7 +261,7 @@ class LocalRelay(ThreadRelay):
 
     def send(self, channel, message, failed=None):
         try:
-            self.backend.push(channel, self.backend.pack(message))
+            self.backend.push(channel, self._pack(channel, message))
         except ChannelError as exc:
             # Not before this returns.
             item = channel, message, failed

@@ -1,0 +1,6 @@
+from django.channels import consumer
+
+
+@consumer("tests.apps.good")
+def twice(**message):
+    pass

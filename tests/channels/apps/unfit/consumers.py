@@ -1,0 +1,6 @@
+from django.channels import consumer
+
+
+@consumer
+def unfit(**message):
+    pass
