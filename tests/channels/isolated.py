@@ -4,7 +4,10 @@ from django.channels.backends.redis import RedisBackend
 
 
 class IsolatedRedisBackend(RedisBackend):
-    """Keeps the messages of test processes that run beside each other apart."""
+    """
+    Keeps the messages of test processes that run beside each other apart, and those
+    of several aliases.
+    """
 
     def __init__(self, alias, params):
         super().__init__(alias, params)
@@ -16,4 +19,4 @@ class IsolatedRedisBackend(RedisBackend):
 
     def _set_prefixes(self):
         for shard in self.shards:
-            shard.prefix = f"{self.options['PREFIX']}-{os.getpid()}:"
+            shard.prefix = f"{self.options['PREFIX']}-{os.getpid()}-{self.alias}:"

@@ -1,118 +1,161 @@
 """
-The examples of the Channels proposal (Andrew Godwin, 2015), as it has them but
-for imports and slips.
+The examples of the Channels proposal (Andrew Godwin, 2015), taken from the page of
+the documentation that has them.
 """
 
 import json
 import threading
+from functools import cache
+from types import ModuleType
 
-from django.apps import apps
 from django.channels import Channel, Group, channels, consumer
 from django.channels.backends.contract import PATIENCE
 from django.channels.background import background
 from django.channels.registry import registry
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
+from django.test.channels import ChannelsTestMixin
+from django.test.utils import isolate_apps
 from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
 
-from .models import Signup, Stats
-from .opted_in import published_models
+from . import pages
+from .models import Stats
+from .opted_in import isolated_events, published_models
+from .redis_servers import skip_without
 from .test_wsgi import Result
 from .utils import MEMORY, wait_until
 
+try:
+    import websockets
+except ImportError:
+    websockets = None
 
-# "More Events": a custom event off the request path.
-def some_view(request):
-    Channel("myapp.new_view").send({"ip_address": request.META["REMOTE_ADDR"]})
-    return render(request, "signup.html")
-
-
-def save_stat(ip_address, **kwargs):
-    entry = Stats.objects.filter(ip_address=ip_address).first()
-    if entry is None:
-        entry = Stats(ip_address=ip_address)
-    entry.count += 1
-    entry.save()
-
-
-# "More Events": a long poll that hears of new rows.
-listeners = Group("tests.listeners")
-
-
-def signup_view(request):
-    if request.method == "POST":
-        Signup.objects.create(email=request.POST["email"])
-        return render(request, "thanks.html")
-    return render(request, "signup.html")
-
-
-def connected(response_channel, **kwargs):
-    "New user connected, add them to listener list"
-    listeners.add(response_channel)
-
-
-def new_message(app_label, model_name, pk, **kwargs):
-    "Someone signed up, broadcast it"
-    instance = apps.get_model(app_label, model_name).objects.get(pk=pk)
-    content = json.dumps({"action": "signup", "email": instance.email})
-    message = HttpResponse(content).channel_encode()
-    for listener in listeners:
-        Channel(listener).send(message)
-        listeners.remove(listener)
-
+RAW = "A raw response"
+REQUEST = "A request message"
+RAW_SOCKET = "A raw message to a WebSocket"
+ECHO = "An echo"
+VIEWS = "Requests and views"
+CHAT = "A chat room"
+MODEL = "A model"
+LIVE = "A page that updates live"
+EVENT = "A custom event"
 
 urlpatterns = [
-    path("some-view/", some_view),
-    path("signup/", signup_view),
-    path("longpoll/", Channel("messaging.long-poll").as_view()),
+    path("hello/", lambda request: HttpResponse(f"Hello {request.GET['name']}")),
+    path("upload/", csrf_exempt(lambda request: HttpResponse(len(request.body)))),
 ]
 
 
-class ServingRequestsTests(SimpleTestCase):
-    """ "Serving Requests": a consumer answers with a raw response."""
+@cache
+def examples():
+    """Return the examples of the page by their captions."""
+    blocks = pages.blocks("internals/channels-proposal")
+    return {block.caption: block.text for block in blocks}
+
+
+def load(caption):
+    """
+    Return a module with the code of an example. The name of this app is channels
+    instead of myapp.
+    """
+    text = examples()[caption].replace("myapp.models", "channels.models")
+    module = ModuleType("channels.example")
+    exec(compile(text, caption, "exec"), vars(module))
+    return module
+
+
+class ExamplesTests(SimpleTestCase):
+    def test_each_has_a_test(self):
+        tested = [REQUEST, RAW, RAW_SOCKET, ECHO, VIEWS, CHAT, MODEL, LIVE, EVENT]
+        self.assertEqual(list(examples()), tested)
+
+
+class RequestTests(SimpleTestCase):
+    """ "Serving Requests": consumers that answer requests."""
+
+    def setUp(self):
+        self.enterContext(registry.isolate())
 
     def test_hello_world(self):
-        with registry.isolate():
-
-            @consumer("django.wsgi.request")
-            def hello_world(response_channel, path, **kwargs):
-                Channel(response_channel).send(
-                    {
-                        "mimetype": "text/plain",
-                        "content": "Hello World",
-                    }
-                )
-
-            response = self.client.get("/foo/bar/?query=value")
+        load(RAW)
+        response = self.client.get("/foo/bar/?query=value")
         self.assertEqual(response.content, b"Hello World")
         self.assertEqual(response.headers["Content-Type"], "text/plain")
 
     def test_request_message(self):
         seen = []
-        with registry.isolate():
 
-            @consumer("django.wsgi.request")
-            def remember(**message):
-                seen.append(message)
-                Channel(message["response_channel"]).send({"content": ""})
+        @consumer("django.wsgi.request")
+        def remember(**message):
+            seen.append(message)
+            Channel(message["response_channel"]).send({"content": ""})
 
-            self.client.get("/foo/bar/?query=value")
+        self.client.get("/foo/bar/?query=value")
         (message,) = seen
-        self.assertRegex(message["response_channel"], r"^django\.wsgi\.response\.")
-        self.assertEqual(message["method"], "GET")
-        self.assertEqual(message["path"], "/foo/bar/")
-        self.assertEqual(message["GET"], [["query", "value"]])
+        example = json.loads(examples()[REQUEST])
+        begin, _, _ = example.pop("response_channel").rpartition(".")
+        self.assertTrue(message["response_channel"].startswith(f"{begin}."))
+        self.assertEqual({key: message[key] for key in example}, example)
+
+    @override_settings(ROOT_URLCONF="channels.test_proposal")
+    def test_handle_request(self):
+        load(VIEWS)
+        response = self.client.get("/hello/?name=World")
+        self.assertEqual(response.content, b"Hello World")
+        self.assertEqual(self.client.get("/nowhere/").status_code, 404)
+        response = self.client.post("/upload/", b"x" * 500_000, "text/plain")
+        self.assertEqual(response.content, b"500000")
 
 
-@override_settings(ROOT_URLCONF="channels.test_proposal")
+class WebSocketTests(ChannelsTestMixin, SimpleTestCase):
+    """ "Serving Requests": consumers of WebSockets."""
+
+    def setUp(self):
+        if websockets is None:
+            skip_without("The package websockets")
+        self.enterContext(registry.isolate())
+
+    def test_hello_world(self):
+        load(RAW_SOCKET)
+        client = self.websocket("/")
+        client.send("Hello")
+        self.assertEqual(client.receive(), "Hello World")
+
+    def test_echo(self):
+        load(ECHO)
+        client = self.websocket("/")
+        for message in ["Hello", b"\x00\xff"]:
+            with self.subTest(message=message):
+                client.send(message)
+                self.assertEqual(client.receive(), message)
+
+    def test_chat(self):
+        members = load(CHAT).members
+        self.assertIsInstance(members, Group)
+        clients = [self.websocket("/") for _ in range(3)]
+        self.assertEqual(len(members), 3)
+        clients[0].send("Hello")
+        for client in clients:
+            self.assertEqual(client.receive(), "Hello")
+        clients[1].close()
+        self.assertEqual(set(members), {clients[0].channel, clients[2].channel})
+        clients[2].send("Still here?")
+        self.assertEqual(clients[0].messages, ["Still here?"])
+        self.assertEqual(clients[1].messages, [])
+
+
 class CustomEventTests(TransactionTestCase):
+    """ "More Events": work that a view hands off."""
+
     available_apps = ["channels"]
 
     def test_view_count(self):
-        with registry.isolate():
-            consumer("myapp.new_view")(save_stat)
+        self.enterContext(registry.isolate())
+        example = load(EVENT)
+        example.urlpatterns = [path("some-view/", example.some_view)]
+        with self.settings(ROOT_URLCONF=example):
             for _ in range(3):
                 response = self.client.get("/some-view/")
                 self.assertContains(response, "Sign up")
@@ -122,24 +165,37 @@ class CustomEventTests(TransactionTestCase):
         self.assertEqual((entry.ip_address, entry.count), ("127.0.0.1", 3))
 
 
+class ModelEventTests(ChannelsTestMixin, TransactionTestCase):
+    """ "More Events": a model that tells of its rows."""
+
+    available_apps = ["channels"]
+
+    @isolate_apps("channels")
+    def test_row_that_is_saved(self):
+        self.enterContext(registry.isolate())
+        self.enterContext(isolated_events())
+        channel = "channels.models.signup.post_save"
+        consumer(channel)(lambda **message: None)
+        signup = load(MODEL).Signup.objects.create(email="somebody@example.com")
+        self.assertMessageSent(channel, {"pk": signup.pk, "created": True})
+
+
 class LongPollTests:
-    """A client waits, and another signs up."""
+    """ "More Events": a client waits, and another signs up."""
 
     available_apps = ["channels"]
 
     def setUp(self):
         self.enterContext(registry.isolate())
-        consumer("messaging.long-poll")(connected)
-        # By a line in models.py: publish_model_events(Signup). The name of this app
-        # is channels instead of myapp.
         self.enterContext(published_models())
-        consumer("channels.models.signup.post_save")(new_message)
+        self.example = load(LIVE)
+        self.enterContext(self.settings(ROOT_URLCONF=self.example))
         # With what has been sent to clients that had their answer.
         self.addCleanup(channels["default"].flush)
         self.addCleanup(background.stop)
 
     def test_clients_that_wait_hear_of_a_signup(self):
-        contents = []
+        contents, listeners = [], self.example.listeners
 
         def wait():
             result = Result(WSGIHandler(), "/longpoll/")
@@ -158,13 +214,11 @@ class LongPollTests:
         self.assertEqual(set(listeners), set())
 
 
-@override_settings(ROOT_URLCONF="channels.test_proposal")
 class LiveLongPollTests(LongPollTests, TransactionTestCase):
     pass
 
 
 @override_settings(
-    ROOT_URLCONF="channels.test_proposal",
     CHANNELS={"default": {"BACKEND": MEMORY, "OPTIONS": {"SERIALIZE": True}}},
 )
 class TextLongPollTests(LongPollTests, TransactionTestCase):
