@@ -25,6 +25,7 @@ from django.test import (
 )
 from django.test.utils import isolate_apps
 
+from .layers import layer, without_threads
 from .models import (
     Article,
     ExpressLetter,
@@ -41,15 +42,8 @@ from .models import (
     order_paid,
 )
 from .opted_in import isolated_events, published_models
-from .utils import MEMORY
 
 LOGGER = "django.channels.events"
-
-# What is sent waits as text until the test receives it.
-WAITING = {
-    "default": {"BACKEND": MEMORY, "OPTIONS": {"THREADS": 0, "SERIALIZE": True}},
-    "other": {"BACKEND": MEMORY, "OPTIONS": {"THREADS": 0, "SERIALIZE": True}},
-}
 
 
 class EventTests:
@@ -59,7 +53,8 @@ class EventTests:
     databases = {"default", "other"}
 
     def setUp(self):
-        self.enterContext(override_settings(CHANNELS=WAITING))
+        self.enterContext(override_settings(CHANNELS=layer("default", "other")))
+        self.enterContext(without_threads)
         self.enterContext(registry.isolate())
         self.enterContext(published_models())
         for backend in channels.all():
@@ -128,8 +123,7 @@ class CommitTests(EventTests, TransactionTestCase):
         self.assertEqual(len(self.received(self.CREATED)), 1)
 
     def test_a_full_channel_does_not_break_the_save(self):
-        settings = {"default": WAITING["default"] | {"CAPACITY": 1}}
-        with self.settings(CHANNELS=settings):
+        with self.settings(CHANNELS=layer(CAPACITY=1)):
             Signup.objects.create(email="a@example.com")
             with self.assertLogs(LOGGER, "ERROR") as logs, transaction.atomic():
                 lost = Signup.objects.create(email="b@example.com")
@@ -541,8 +535,7 @@ class FanOutTests(EventTests, SimpleTestCase):
         self.assertEqual(self.received("tests.work", backend="other"), [{"pk": 7}])
 
     def test_one_that_is_full_is_logged_and_others_get_it(self):
-        settings = {"default": WAITING["default"] | {"CAPACITY": 1}}
-        with self.settings(CHANNELS=settings):
+        with self.settings(CHANNELS=layer(CAPACITY=1)):
             fan_out(self.SOURCE, "tests.full", "tests.stats")
             Channel("tests.full").send({})
             with self.assertLogs("django.channels.worker", "ERROR") as logs:

@@ -11,10 +11,10 @@ from django.channels.exceptions import (
 from django.channels.inbox import Inbox
 from django.test import SimpleTestCase, override_settings
 
-from .utils import MEMORY
+from .layers import layer
 
 
-@override_settings(CHANNELS={"default": {"BACKEND": MEMORY, "EXPIRY": 30}})
+@override_settings(CHANNELS=layer(EXPIRY=30))
 class GroupTests(SimpleTestCase):
     def setUp(self):
         self.backend = channels["default"]
@@ -40,6 +40,8 @@ class GroupTests(SimpleTestCase):
         self.assertEqual(Group("chat"), Group("chat"))
         self.assertNotEqual(Group("chat"), Group("chat", backend="other"))
         self.assertEqual(repr(Group("chat")), "<Group: 'chat'>")
+        self.assertNotEqual(Group("chat"), "chat")
+        self.assertEqual(len({Group("chat"), Group("chat"), Group("other")}), 2)
 
     def test_members_hear_what_is_sent(self):
         group, other = Group("chat"), self.inbox.open()
@@ -138,7 +140,7 @@ class GroupTests(SimpleTestCase):
             received = self.inbox.receive(self.channel, 0)
         self.assertEqual(received, {"content": "hello"})
 
-    @override_settings(CHANNELS={"default": {"BACKEND": MEMORY, "EXPIRY": 0.3}})
+    @override_settings(CHANNELS=layer(EXPIRY=0.3))
     def test_a_waiting_client_stays_longer_than_expiry(self):
         inbox = Inbox(channels["default"], "test.client")
         channel = inbox.open()

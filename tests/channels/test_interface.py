@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from django.channels.backends.contract import PATIENCE
 
 from .redis_servers import skip_without
-from .utils import wait_until
+from .utils import end, wait_until
 from .worker_site import WorkerSiteTestCase
 
 try:
@@ -137,7 +137,7 @@ class InterfaceTestCase(WorkerSiteTestCase):
                 "runinterface", "0", *options, stdout=output, stderr=output
             )
         self.addCleanup(self.process.wait, PATIENCE)
-        self.addCleanup(self.process.kill)
+        self.addCleanup(end, self.process)
         pattern = re.compile(r"Listening at 127\.0\.0\.1:(\d+)\.")
         wait_until(lambda: pattern.search(self.printed))
         self.port = int(pattern.search(self.printed)[1])

@@ -1,10 +1,18 @@
+from django.channels.exceptions import InvalidMessage
 from django.core.exceptions import ImproperlyConfigured
 from django.test import SimpleTestCase, override_settings
 
 from .redis_servers import skip_without
 
 try:
-    from django.channels.interfaces.server.addressing import forwarded
+    from django.channels.interfaces.http.errors import RequestRefused
+    from django.channels.interfaces.server.addressing import (
+        check_host,
+        decode_query,
+        forwarded,
+        named_host,
+    )
+    from django.channels.interfaces.server.contents import find_charset
     from django.channels.interfaces.server.settings import (
         KEYS,
         read_limits,
@@ -94,3 +102,45 @@ class ForwardedTests(SettingsTestCase):
                 meta = {"HTTP_X_FORWARDED_PROTO": text}
                 address = ("127.0.0.1", 1)
                 self.assertEqual(forwarded(meta, address), (address, scheme))
+
+
+class AddressingTests(SettingsTestCase):
+    def test_host_that_a_proxy_names(self):
+        meta = {"HTTP_HOST": "inner", "HTTP_X_FORWARDED_HOST": "outer"}
+        self.assertEqual(named_host(meta), "inner")
+        with self.settings(USE_X_FORWARDED_HOST=True):
+            self.assertEqual(named_host(meta), "outer")
+            self.assertEqual(named_host({"HTTP_HOST": "inner"}), "inner")
+        self.assertEqual(named_host({}), "")
+
+    @override_settings(ALLOWED_HOSTS=["example.com"], DEBUG=False)
+    def test_hosts(self):
+        check_host("example.com", "127.0.0.1")
+        for host in ["evil.example.com", ""]:
+            with (
+                self.subTest(host=host),
+                self.assertLogs("django.security.DisallowedHost", "ERROR"),
+                self.assertRaisesMessage(RequestRefused, "Bad Request (400)"),
+            ):
+                check_host(host, "127.0.0.1")
+
+    @override_settings(DATA_UPLOAD_MAX_NUMBER_FIELDS=2)
+    def test_query(self):
+        self.assertEqual(decode_query("a=1&a=2"), [["a", "1"], ["a", "2"]])
+        with self.assertRaisesMessage(RequestRefused, "too many parameters"):
+            decode_query("a=1&a=2&a=3")
+
+
+class CharsetTests(SettingsTestCase):
+    def test_charset_of_the_content_type(self):
+        for headers, charset in [
+            ([("Content-Type", "text/html; charset=latin-1")], "iso8859-1"),
+            ([("X-Other", "a"), ("content-type", "text/html")], "utf-8"),
+            ([("X-Other", "a")], "utf-8"),
+        ]:
+            with self.subTest(headers=headers):
+                self.assertEqual(find_charset(headers), charset)
+
+    def test_charset_that_does_not_exist(self):
+        with self.assertRaisesMessage(InvalidMessage, "has the charset 'klingon'."):
+            find_charset([("Content-Type", "text/html; charset=klingon")])

@@ -16,7 +16,7 @@ from django.test import SimpleTestCase
 from django.utils.datastructures import MultiValueDict
 from django.utils.safestring import mark_safe
 
-from .utils import in_ci
+from .utils import in_ci, run_script
 
 try:
     import pybase64
@@ -130,3 +130,26 @@ class NameTests(SimpleTestCase):
             InvalidChannelName, "'a!7' cannot be received from by itself: receive from"
         ):
             check_queue_name("a!7")
+
+
+WITHOUT_PYBASE64 = """
+import sys
+sys.modules["pybase64"] = None
+from django.channels.messages import InvalidMessage, decode_bytes, encode_bytes
+
+print(encode_bytes(b"\\0\\xff" * 3), decode_bytes("AP8="))
+try:
+    decode_bytes("no base64", "bytes")
+except InvalidMessage as exc:
+    print(exc)
+"""
+
+
+class WithoutPybase64Tests(SimpleTestCase):
+    def test_bytes_are_encoded_alike(self):
+        result = run_script(WITHOUT_PYBASE64)
+        self.assertEqual(result.stderr, "")
+        self.assertEqual(
+            result.stdout.splitlines(),
+            ["AP8A/wD/ b'\\x00\\xff'", "The value of 'bytes' is not base64 text."],
+        )

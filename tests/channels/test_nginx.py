@@ -20,7 +20,7 @@ import django
 from django.channels.backends.contract import PATIENCE
 
 from .redis_servers import free_port, make_certificates, skip_without
-from .utils import wait_until
+from .utils import end, wait_until
 from .worker_site import WorkerSiteTestCase
 
 try:
@@ -167,7 +167,7 @@ class NginxTestCase(WorkerSiteTestCase):
                 stderr=output,
             )
         self.addCleanup(process.wait, PATIENCE)
-        self.addCleanup(process.kill)
+        self.addCleanup(end, process)
 
         def is_ready():
             self.assertIsNone(process.poll(), self.printed)

@@ -23,11 +23,12 @@ from django.urls import NoReverseMatch, clear_script_prefix
 from django.urls import path as view_path
 from django.urls import reverse
 
+from .layers import layer, without_threads
 from .models import Stats
 from .test_interface import InterfaceTestCase
 from .utils import MEMORY
 
-NO_THREADS = {"default": {"BACKEND": MEMORY, "OPTIONS": {"THREADS": 0}}}
+SERIALIZE = {"default": {"BACKEND": MEMORY, "OPTIONS": {"SERIALIZE": True}}}
 
 
 class WorkerMixin:
@@ -35,7 +36,7 @@ class WorkerMixin:
 
     def setUp(self):
         self.enterContext(registry.isolate())
-        self.enterContext(self.settings(CHANNELS=NO_THREADS))
+        self.enterContext(without_threads)
         self.backend = channels["default"]
         self.backend.flush()
         self.worker = Worker(self.backend)
@@ -288,28 +289,24 @@ class RequestRoutingTests(SimpleTestCase):
             content = f"{method} {url_kwargs['pk']}"
             Channel(response_channel).send({"content": content, "status": 201})
 
-    def settings_of(self, **options):
-        backend = {"BACKEND": MEMORY, "EXPIRY": PATIENCE, "OPTIONS": options}
-        return self.settings(CHANNELS={"default": backend})
-
     def test_matching_requests_go_to_the_channel(self):
         pk = uuid.UUID(int=7)
         url = self.router.reverse("raw", kwargs={"pk": pk})
-        for options in [{}, {"SERIALIZE": True}]:
-            with self.subTest(options=options), self.settings_of(**options):
+        for settings in [layer(), SERIALIZE]:
+            with self.subTest(settings), self.settings(CHANNELS=settings):
                 response = self.client.post(url, b"body", content_type="text/plain")
                 self.assertEqual(response.status_code, 201)
                 self.assertEqual(response.content, f"POST {pk}".encode())
 
     def test_others_are_answered_as_ever(self):
-        for options in [{}, {"SERIALIZE": True}]:
-            with self.subTest(options=options), self.settings_of(**options):
+        for settings in [layer(), SERIALIZE]:
+            with self.subTest(settings), self.settings(CHANNELS=settings):
                 response = self.client.get("/hello/")
                 self.assertEqual(response.content, b"Hello World")
                 self.assertEqual(self.client.get("/raw/").status_code, 404)
 
     def test_messages_of_an_interface(self):
-        self.enterContext(self.settings(CHANNELS=NO_THREADS))
+        self.enterContext(without_threads)
         backend = channels["default"]
         inbox = Inbox(backend, "tests.responses")
         worker = Worker(backend)
@@ -338,7 +335,6 @@ class RequestRoutingTests(SimpleTestCase):
         request = RequestFactory().get(f"/raw/{uuid.UUID(int=7)}/")
         status = []
         with (
-            self.settings_of(),
             mock.patch.object(Channel, "send", side_effect=ChannelFull("Full.")),
             self.assertLogs("django.request", "ERROR"),
         ):

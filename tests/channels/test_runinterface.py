@@ -20,7 +20,7 @@ from django.test import SimpleTestCase, override_settings
 
 from .redis_servers import make_certificates
 from .test_interface import URLS, InterfaceTestCase
-from .utils import MEMORY, in_ci, run_script, wait_until
+from .utils import MEMORY, end, in_ci, run_script, wait_until
 from .worker_site import has_ended
 
 try:
@@ -90,7 +90,7 @@ class RunInterfaceTestCase(InterfaceTestCase):
                 "runinterface", address, *options, stdout=output, stderr=output
             )
         self.addCleanup(self.process.wait, PATIENCE)
-        self.addCleanup(self.process.kill)
+        self.addCleanup(end, self.process)
 
         def is_ready():
             self.assertIsNone(self.process.poll(), self.printed)

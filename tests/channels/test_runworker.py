@@ -312,6 +312,16 @@ class HandlerTests(SimpleTestCase):
 
 
 class OneProcessTests(WorkerSiteTestCase):
+    def test_runs_delayed_messages_when_they_are_due(self):
+        self.backend.send("app.note", {"text": "before"}, delay=0.01)
+        self.start()
+        wait_until(lambda: self.done("note") == [["before"]])
+        begun = time.monotonic()
+        self.backend.send("app.note", {"text": "later"}, delay=0.5)
+        wait_until(lambda: len(self.done("note")) == 2)
+        self.assertGreaterEqual(time.monotonic() - begun, 0.5)
+        self.assertEqual(self.done("note")[1], ["later"])
+
     def test_runs_consumers(self):
         process = self.start()
         self.send("app.note", text="one")

@@ -7,7 +7,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from unittest import skipUnless
+from unittest import mock, skipUnless
 
 import django
 from django.channels.backends.contract import PATIENCE
@@ -15,7 +15,7 @@ from django.channels.processes import link
 from django.channels.processes.supervisor import Supervisor, working_directory
 from django.test import SimpleTestCase
 
-from .utils import run_script, wait_until
+from .utils import end, run_script, wait_until
 from .worker_site import PickledAsNew
 
 LOGGER = "django.channels.supervisor"
@@ -317,7 +317,7 @@ class SupervisorProcessTests(SupervisorTestCase):
                 stderr=log,
             )
         self.addCleanup(self.process.wait, PATIENCE)
-        self.addCleanup(self.process.kill)
+        self.addCleanup(end, self.process)
         wait_until(lambda: len(self.pids("ready")) == count)
         return self.pids("ready")
 
@@ -383,3 +383,39 @@ print(working_directory())
 
     def test_of_this_process(self):
         self.assertIn(working_directory(), [None, os.environ.get("PWD")])
+
+
+BY_A_PIPE = """
+import os, threading
+from django.channels.processes.link import take_link
+
+link = take_link()
+link.say_ready()
+link.call_at_end(lambda: os._exit(7))
+print("runs", flush=True)
+threading.Event().wait()
+"""
+
+
+class PipeTests(SimpleTestCase):
+    """Where there are no pairs of sockets, a pipe tells a process of the end."""
+
+    def test_end(self):
+        with mock.patch.object(link.os, "name", "other"):
+            supervisor_link = link.SupervisorLink()
+        root = str(Path(django.__file__).parent.parent)
+        process = supervisor_link.start(
+            [sys.executable, "-c", BY_A_PIPE],
+            {**os.environ, "PYTHONPATH": root},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(process.wait, PATIENCE)
+        self.addCleanup(end, process)
+        self.addCleanup(process.stdout.close)
+        self.assertEqual(process.stdout.readline(), "runs\n")
+        # It cannot tell by a pipe.
+        self.assertIs(supervisor_link.wait_until_ready(), False)
+        self.assertIsNone(process.poll())
+        supervisor_link.close()
+        self.assertEqual(process.wait(PATIENCE), 7)

@@ -10,7 +10,7 @@ from django.channels import Channel, Group, channels, consumer
 from django.channels.backends.contract import PATIENCE
 from django.channels.background import background
 from django.channels.inbox import Inbox
-from django.channels.models import Announcement, Member, Message
+from django.channels.models import Announcement, DelayedMessage, Member, Message
 from django.channels.registry import registry
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.handlers import StaticFilesHandler
@@ -33,6 +33,7 @@ from django.test.channels import (
 from django.test.liveserver import LiveInterface
 from django.urls import path
 
+from .layers import LAYER, layer
 from .models import Stats
 from .redis_servers import shared_redis, skip_without
 from .utils import MEMORY, run_in_fork, wait_until
@@ -47,10 +48,10 @@ try:
 except ImportError:
     gevent = None
 
-LOCAL = {"default": {"BACKEND": MEMORY}}
 TEXT = {"default": {"BACKEND": MEMORY, "OPTIONS": {"SERIALIZE": True}}}
 REDIS = "django.channels.backends.redis.RedisBackend"
 DATABASE = {"BACKEND": "django.channels.backends.database.DatabaseBackend"}
+TABLES = [Message, DelayedMessage, Member, Announcement]
 
 
 def some_view(request):
@@ -97,7 +98,7 @@ def run_test(method):
     return result
 
 
-@override_settings(CHANNELS=LOCAL)
+@override_settings(CHANNELS=layer())
 class ChannelsTestCase(ChannelsTestMixin, SimpleTestCase):
     def setUp(self):
         self.enterContext(registry.isolate())
@@ -118,8 +119,8 @@ class CaptureTests(ChannelsTestCase):
         self.assertEqual(
             sent,
             [
-                (Channel("tests.one"), {"key": [1, 2]}),
-                (Group("chat"), {"content": "hello"}),
+                (Channel("tests.one"), {"key": [1, 2]}, 0),
+                (Group("chat"), {"content": "hello"}, 0),
             ],
         )
         received = channels["default"].receive(["tests.one"])
@@ -277,9 +278,7 @@ class RunTests(ChannelsTestCase):
         self.assertEqual(self.run_consumers(), 2)
         self.assertEqual([call[1]["number"] for call in self.calls], [1, 2])
 
-    @override_settings(
-        CHANNELS={"default": {"BACKEND": MEMORY}, "other": {"BACKEND": MEMORY}}
-    )
+    @override_settings(CHANNELS=layer("default", "other"))
     def test_all_backends(self):
         consumer("tests.one", backend="other")(lambda **kwargs: self.calls.append(1))
         Channel("tests.one", backend="other").send({})
@@ -311,13 +310,20 @@ class RunTests(ChannelsTestCase):
         self.assertEqual(len(self.calls), 1)
 
     def test_other_threads_wait(self):
-        inbox = Inbox(channels["default"], "tests.answers")
+        backend, waits = channels["default"], threading.Event()
+        inbox = Inbox(backend, "tests.answers")
         name, received = inbox.open(), []
+
+        def pop(*args, pop=backend.pop):
+            waits.set()
+            return pop(*args)
+
         thread = threading.Thread(
             target=lambda: received.append(inbox.receive(name, PATIENCE)), daemon=True
         )
-        thread.start()
-        wait_until(lambda: channels["default"]._receivers)
+        with mock.patch.object(backend, "pop", pop):
+            thread.start()
+            self.assertTrue(waits.wait(PATIENCE))
         Channel(name).send({"key": 1})
         thread.join(PATIENCE)
         self.assertEqual(received, [{"key": 1}])
@@ -328,7 +334,7 @@ class TextRunTests(RunTests):
     pass
 
 
-@override_settings(CHANNELS=LOCAL)
+@override_settings(CHANNELS=layer())
 class CommitTests(ChannelsTestMixin, TestCase):
     def setUp(self):
         self.enterContext(registry.isolate())
@@ -357,11 +363,20 @@ class CommitTests(ChannelsTestMixin, TestCase):
         self.assertEqual(Stats.objects.get().count, 5)
         self.assertTrue(connection.in_atomic_block)
 
+    def test_connection_of_the_test_stays_open(self):
+        Channel("tests.count").send({"address": "192.0.2.7"})
+        with mock.patch.object(connection, "close_if_unusable_or_obsolete") as close:
+            self.run_consumers()
+        self.assertEqual(Stats.objects.get().count, 1)
+        close.assert_not_called()
 
-@override_settings(CHANNELS=LOCAL)
+
+@override_settings(CHANNELS=layer())
 class IsolationTests(SimpleTestCase):
     def setUp(self):
         self.enterContext(registry.isolate())
+        channels["default"].flush()
+        self.addCleanup(channels["default"].flush)
 
     def run_and_leave(self, method):
         result = run_test(method)
@@ -378,6 +393,8 @@ class IsolationTests(SimpleTestCase):
         self.assertEqual(len(Group("left")), 0)
 
     def test_messages_from_before_are_not_run(self):
+        if LAYER["BACKEND"].endswith("DatabaseBackend"):
+            self.skipTest("What the test database has from before is of tests, too.")
         channels["default"].send("tests.one", {"number": 1})
         calls = []
         consumer("tests.one")(lambda number, **kwargs: calls.append(number))
@@ -716,7 +733,7 @@ class TextWebSocketTests(WebSocketTests):
 
 
 @unittest.skipIf(WebSocketClient is None, "Needs websockets.")
-@override_settings(CHANNELS=LOCAL)
+@override_settings(CHANNELS=layer())
 class UserTests(ChannelsTestMixin, TestCase):
     def test_user_of_the_test_client(self):
         user = User.objects.create_user("somebody")
@@ -821,7 +838,7 @@ class DatabaseTests(SocketConsumers, SharedLayerTests, ChannelsTestMixin, TestCa
     def setUpClass(cls):
         # The tables that a site's test database has from its migrations.
         with connection.schema_editor() as editor:
-            for model in (Message, Member, Announcement):
+            for model in TABLES:
                 editor.create_model(model)
         cls.addClassCleanup(cls.drop_tables)
         super().setUpClass()
@@ -829,7 +846,7 @@ class DatabaseTests(SocketConsumers, SharedLayerTests, ChannelsTestMixin, TestCa
     @staticmethod
     def drop_tables():
         with connection.schema_editor() as editor:
-            for model in (Message, Member, Announcement):
+            for model in TABLES:
                 editor.delete_model(model)
 
 
@@ -847,6 +864,7 @@ class LiveServerTests(SocketConsumers):
         consumer("django.websocket.disconnect")(cls.disconnect.__get__(cls))
         consumer("tests.count")(count_address)
         consumer("tests.poll")(cls.poll)
+        consumer("tests.later")(lambda **message: cls.calls.append("later"))
         super().setUpClass()
 
     @staticmethod
@@ -876,6 +894,12 @@ class LiveServerTests(SocketConsumers):
         self.assertEqual(Stats.objects.count(), 2)
         self.assertMessageSent("tests.count", count=1)
         self.assertEqual(self.get("/poll/"), "2")
+
+    def test_delayed_messages_outlast_the_wait_for_others(self):
+        Channel("tests.later").send({}, delay=0.3)
+        self.run_consumers()
+        wait_until(lambda: "later" in self.calls)
+        self.assertMessageSent("tests.later", delay=0.3)
 
     def test_many_at_once(self):
         def visit():
@@ -909,8 +933,8 @@ class LiveServerTests(SocketConsumers):
             self.websocket()
 
 
-@override_settings(ROOT_URLCONF="channels.test_testing", CHANNELS=LOCAL)
-class MemoryLiveServerTests(LiveServerTests, ChannelsLiveServerTestCase):
+@override_settings(ROOT_URLCONF="channels.test_testing", CHANNELS=layer())
+class AnyLiveServerTests(LiveServerTests, ChannelsLiveServerTestCase):
     pass
 
 

@@ -56,7 +56,7 @@ class RecordingBackend(MemoryBackend):
         super().__init__(*args)
         self.sent = []
 
-    def send(self, channel, message):
+    def send(self, channel, message, delay=0):
         state = connection.in_atomic_block, Stats.objects.exists()
         self.sent.append((channel, message, *state))
 

@@ -5,17 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from unittest import mock
 
 import django
 from django.channels.backends.contract import PATIENCE
-from django.channels.background import background
 
 MEMORY = "django.channels.backends.memory.MemoryBackend"
 
 # For tests that have workers of their own beside them.
-with_workers = mock.patch.object(background, "alone", False)
+with_workers = mock.patch("django.channels.background.background.alone", False)
 
 
 def wait_until(condition):
@@ -25,6 +25,22 @@ def wait_until(condition):
         if time.monotonic() > deadline:
             raise AssertionError(f"Not true within {PATIENCE} seconds.")
         time.sleep(0.005)
+
+
+def is_measured():
+    """Return whether processes note what they run, which those killed cannot."""
+    return "CHANNELS_COVERAGE" in os.environ
+
+
+def end(process):
+    """End a process that a test has started."""
+    if is_measured() and process.poll() is None:
+        for _ in range(2):
+            # The second signal ends it whatever it is waiting for.
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(2)
+    process.kill()
 
 
 def run_in_fork(function):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 from unittest import skipUnless
 
@@ -15,7 +16,7 @@ from django.channels.backends.contract import PATIENCE
 from django.test import SimpleTestCase
 
 from .redis_servers import shared_redis
-from .utils import wait_until
+from .utils import end, is_measured, wait_until
 
 SETTINGS = """
 SECRET_KEY = "tests"
@@ -156,7 +157,7 @@ class WorkerSiteTestCase(PickledAsNew, SimpleTestCase):
                 "runworker", *options, stdout=output, stderr=output, **popen
             )
         self.addCleanup(process.wait, PATIENCE)
-        self.addCleanup(process.kill)
+        self.addCleanup(end, process)
 
         def is_ready():
             self.assertIsNone(process.poll(), self.printed)
@@ -200,6 +201,10 @@ class WorkerSiteTestCase(PickledAsNew, SimpleTestCase):
         wait_until(lambda: all(map(has_ended, self.pids())))
 
     def end_all(self):
+        if is_measured():
+            self.write("release", "")
+            with suppress(AssertionError):
+                self.assertAllEnd()
         for pid in self.pids():
             if not has_ended(pid):
                 os.kill(pid, signal.SIGKILL)
