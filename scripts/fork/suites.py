@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 
 from . import servers
@@ -18,11 +19,13 @@ class Layer:
 
     ``wire`` says whether requests and responses cross as text, so that the
     tests which the docs list as not to hold then are no defects. ``server``
-    names what has to run beside the tests, see servers.py.
+    names what has to run beside the tests, see servers.py. ``site`` is what the
+    example site calls the layer.
     """
 
     name: str
     settings: str = "test_sqlite"
+    site: str = "memory"
     env: dict = field(default_factory=dict)
     wire: bool = False
     server: str = ""
@@ -30,9 +33,18 @@ class Layer:
 
 LAYERS = [
     Layer("memory"),
-    Layer("memory with SERIALIZE", settings="serialize_settings", wire=True),
-    Layer("redis", settings="redis_settings", wire=True, server="redis"),
+    Layer(
+        "memory with SERIALIZE",
+        settings="serialize_settings",
+        site="serialize",
+        wire=True,
+    ),
+    Layer("redis", settings="redis_settings", site="redis", wire=True, server="redis"),
 ]
+
+# Upstream's suite does not run on this one: it has more to do with databases than
+# a layer that is meant for development should have to stand.
+DATABASE = Layer("database", settings="database_settings", site="database", wire=True)
 
 
 @dataclass
@@ -98,10 +110,11 @@ def stream(*command, cwd=None, env=None):
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     output = []
     try:
-        while data := os.read(process.stdout.fileno(), 65536):
-            output.append(decoder.decode(data))
-            sys.stdout.write(output[-1])
-            sys.stdout.flush()
+        with process.stdout as pipe:
+            while data := os.read(pipe.fileno(), 65536):
+                output.append(decoder.decode(data))
+                sys.stdout.write(output[-1])
+                sys.stdout.flush()
         status = process.wait()
     except KeyboardInterrupt:
         process.wait()
@@ -130,6 +143,25 @@ def run_tests(python, tree, labels, layer, parallel):
             *labels,
             cwd=tree / "tests",
             env=environment(PYTHONPATH=str(tree), **layer.env, **variables),
+        )
+
+
+def run_site_tests(python, tree, layer):
+    """Run the tests of the example site, those in its folders, on a layer."""
+    with (
+        servers.beside(layer, python) as variables,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        return run_unittest(
+            python,
+            *("manage.py", "test", "--noinput"),
+            cwd=tree / "docs/examples/plaza",
+            env=environment(
+                PYTHONPATH=str(tree),
+                PLAZA_DATABASE=f"{folder}/db.sqlite3",
+                PLAZA_LAYER=layer.site,
+                PLAZA_REDIS=variables.get("CHANNELS_TEST_REDIS", ""),
+            ),
         )
 
 

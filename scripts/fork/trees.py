@@ -22,7 +22,7 @@ from .base import (
     shown,
 )
 
-IGNORED = ("__pycache__/", "*.py[co]", "/docs/_build/", ".tox/")
+IGNORED = ("__pycache__/", "*.py[co]", "/docs/_build/", ".tox/", "/tests/.coverages/")
 REBASES = (".git/rebase-merge", ".git/rebase-apply")
 LINKS = "# Links to the overlay; scripts/assemble keeps this list."
 

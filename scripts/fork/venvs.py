@@ -84,9 +84,12 @@ def sources_digest():
     return total.hexdigest()
 
 
-def checkout_venv(name, *packages):
-    """Return the environment build/<name> with this checkout installed into it."""
-    env = Venv(name, [packages])
+def checkout_venv(name, *packages, extra=""):
+    """
+    Return the environment build/<name> with this checkout installed into it, and what
+    the extra of that name needs.
+    """
+    env = Venv(name, [packages, extra])
     if not env.is_ready():
         env.create()
         env.finish()
@@ -95,7 +98,7 @@ def checkout_venv(name, *packages):
         say("Building and installing the patched Django ...")
         installed.unlink(missing_ok=True)
         env.pip("uninstall", "--yes", "Django")
-        env.pip("install", ROOT, *packages)
+        env.pip("install", f"{ROOT}[{extra}]" if extra else ROOT, *packages)
         installed.write_text(digest)
     return env
 

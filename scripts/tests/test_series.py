@@ -4,7 +4,13 @@ import unittest
 
 from fork.base import pinned_version
 
-from .checkout import PATCHES, Checkout, shared_checkout, upstream_lines
+from .checkout import (
+    COMMITS,
+    PATCHES,
+    Checkout,
+    shared_checkout,
+    upstream_lines,
+)
 
 
 class SeriesTestCase(unittest.TestCase):
@@ -188,18 +194,24 @@ class ExportTests(SeriesTestCase):
         log = self.checkout.git("log", "--format=%s", "proposal", tree="build/export")
         subjects = log.splitlines()[::-1]
         self.assertRegex(subjects[0], r"^Django \d")
-        self.assertEqual(
-            subjects[1:],
-            [
-                "Added channels.",
-                "Added tests for channels.",
-                "Added documentation for channels.",
-                "Marked the wsgi.",
-                "Marked the asgi.",
-            ],
+        self.assertEqual(subjects[1:], ["Added toys.", "Marked modules."])
+        message = self.checkout.git(
+            "log", "-1", "--format=%B", "proposal", tree="build/export"
         )
+        reason = "A comment cannot be added from outside."
+        self.assertEqual(message, f"Marked modules.\n\n{reason}\n\n{reason}")
         files = self.checkout.git("ls-files", "django", tree="build/export")
         self.assertIn("django/toys/data/colours.txt", files.splitlines())
+
+    def test_patch_that_does_not_apply(self):
+        self.checkout.edit(f"patches/{PATCHES[1]}", "\n+# A mark", "\n+# A\n+# mark")
+        sentence = f"patches/{PATCHES[1]} does not apply where scripts/commits.txt has"
+        self.assertFails("export", saying=sentence)
+
+    def test_file_without_a_commit(self):
+        self.checkout.edit("scripts/commits.txt", "    docs/\n", "")
+        self.addCleanup(self.checkout.write, "scripts/commits.txt", COMMITS)
+        self.assertFails("export", saying="docs/topics/toys.txt is in no commit.")
 
     def test_other_folders_are_left_alone(self):
         self.checkout.write("build/mine/file", "")

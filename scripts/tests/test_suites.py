@@ -2,8 +2,10 @@
 
 import unittest
 
+from fork.base import ROOT
 from fork.comparison import compare, listed
-from fork.suites import Result, parse
+from fork.parts import ON_EACH_LAYER
+from fork.suites import DATABASE, LAYERS, Result, parse
 
 LINE = "=" * 70
 OUTPUT = f"""\
@@ -119,3 +121,17 @@ class CompareTests(unittest.TestCase):
         self.assertEqual(
             defects, ["The run on patched Django did not come to its end."]
         )
+
+
+class LayerTests(unittest.TestCase):
+    """What runs on each layer is there."""
+
+    def test_modules(self):
+        for name in ON_EACH_LAYER:
+            with self.subTest(name):
+                self.assertTrue((ROOT / f"tests/channels/{name}.py").is_file())
+
+    def test_settings(self):
+        for layer in (*LAYERS[1:], DATABASE):
+            with self.subTest(layer.name):
+                self.assertTrue((ROOT / f"tests/{layer.settings}.py").is_file())
