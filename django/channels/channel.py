@@ -1,7 +1,6 @@
 """The channel as an application sees it."""
 
 from django.channels.background import background
-from django.channels.delays import clean_delay
 from django.channels.layers import DEFAULT_CHANNEL_ALIAS, channels
 from django.channels.messages import check_channel_name, clean_message
 from django.channels.sends import log_sending
@@ -45,7 +44,8 @@ class Channel:
         Raise InvalidMessage and InvalidDelay at once. What is sent is the message
         as it is now.
         """
-        message, delay = clean_message(message), clean_delay(delay, self.name)
+        message = clean_message(message)
+        delay = channels[self.backend].clean_delay(delay, self.name)
         transaction.on_commit(lambda: self.send(message, delay), using=using)
 
     def as_view(self, timeout=None):

@@ -6,7 +6,11 @@ the first message finds out. django.core.checks.channels registers them.
 import traceback
 from importlib.util import find_spec
 
-from django.channels.exceptions import DuplicateConsumer, InvalidChannelBackend
+from django.channels.exceptions import (
+    DuplicateConsumer,
+    InvalidChannelBackend,
+    InvalidChannelName,
+)
 from django.channels.interfaces.runserver import PACKAGES
 from django.channels.interfaces.server.settings import read_limits
 from django.channels.interfaces.wsgi import REQUEST_CHANNEL
@@ -23,6 +27,9 @@ BACKENDS_OF_DJANGO = (
     "django.channels.backends.redis.RedisBackend",
     "django.channels.backends.database.DatabaseBackend",
 )
+
+# What a consumer raises that cannot be registered.
+FAULTS = (ImproperlyConfigured, InvalidChannelName)
 
 
 def check_backends():
@@ -135,7 +142,7 @@ def check_consumers():
     """Check that the consumers of all apps can be registered, and can run."""
     try:
         consumers = find_consumers()
-    except ImproperlyConfigured as exc:
+    except FAULTS as exc:
         is_duplicate = isinstance(exc, DuplicateConsumer)
         places = exc.places if is_duplicate else [failing_place(exc)]
         return [Error(str(exc), hint=tell_places(*places), id="channels.E006")]
@@ -150,7 +157,7 @@ def find_consumers():
     """Return the consumers of the site by (backend, channel)."""
     try:
         return registry.registered()
-    except ImproperlyConfigured as exc:
+    except FAULTS as exc:
         # The development server starts again when the file at fault changes.
         autoreload._error_files.append(failing_place(exc)[0])
         raise
@@ -224,7 +231,7 @@ def check_production():
     """Check that the backends are fit for several processes and much traffic."""
     try:
         consumers = find_consumers()
-    except ImproperlyConfigured:
+    except FAULTS:
         return []  # Other checks have told.
     warnings = []
     for alias in settings.CHANNELS if has_dicts() else []:

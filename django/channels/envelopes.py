@@ -38,6 +38,9 @@ VERSION = "1"
 ENCRYPTED_VERSION = "1e"
 SALT = b"django.channels.envelopes"
 
+# Seconds by which a sender may be wrong about the clock of the store.
+CLOCK_MARGIN = 2
+
 
 class Envelopes:
     """
@@ -153,7 +156,7 @@ class Seen:
     """
 
     def __init__(self, lifetime, most=100_000):
-        self.lifetime = lifetime
+        self.lifetime = lifetime + CLOCK_MARGIN
         self.most = most
         self._recent, self._older = set(), set()
         # Ids by when they can be forgotten.

@@ -12,7 +12,6 @@ from unittest import mock
 from django.channels import worker
 from django.channels.background import background
 from django.channels.channel import Channel
-from django.channels.delays import clean_delay
 from django.channels.exceptions import BackendUnavailable
 from django.channels.groups import Group
 from django.channels.inbox import Inbox
@@ -111,9 +110,10 @@ class Runs:
 
         @wraps(send)
         def delay_or_send(channel, message, delay=0):
-            seconds = clean_delay(delay, channel.name)
-            if not seconds or not channels[channel.backend].supports_delay:
-                return send(channel, message, delay)
+            backend = channels[channel.backend]
+            seconds = backend.clean_delay(delay, channel.name)
+            if not seconds:
+                return send(channel, message)
             due = self._now + seconds
             entry = (due, next(self._numbers), channel, clean_message(message))
             self._delayed.append(entry)

@@ -111,9 +111,10 @@ class LiveInterface:
         from django.channels.interfaces.server.threads import ServerThread
 
         background.stop()
-        self._shared.connect()
         self._application = self.static_handler(_MediaFilesHandler(WSGIHandler()))
+        # Raises OSError if it cannot have the address.
         self._thread = ServerThread((self.host, self.port), self._answer)
+        self._shared.connect()
         self._thread.start()
         self.port = self._thread.port
         self.start_consumers()

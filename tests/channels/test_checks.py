@@ -255,6 +255,15 @@ class DiscoveryTests(SimpleTestCase):
         file = THIS_FILE.parent / "apps" / "unfit" / "consumers.py"
         self.assertEqual(error.hint, f"See {file}, line 4.")
 
+    @override_settings(INSTALLED_APPS=["channels.apps.misnamed"])
+    def test_names_that_no_channel_can_have(self):
+        (error,) = checks.check_consumers()
+        self.assertEqual(error.id, "channels.E006")
+        self.assertIn("'tests misnamed' is not a valid name", error.msg)
+        file = THIS_FILE.parent / "apps" / "misnamed" / "consumers.py"
+        self.assertEqual(error.hint, f"See {file}, line 4.")
+        self.assertEqual(checks.check_production(), [])
+
     @override_settings(INSTALLED_APPS=["channels.apps.broken"])
     def test_module_that_cannot_be_imported_shows_its_traceback(self):
         # As a URLconf does.

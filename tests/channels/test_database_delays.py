@@ -7,6 +7,8 @@ from unittest import mock
 
 from django.channels.backends.contract import PATIENCE, run_threads
 from django.channels.backends.database import DatabaseBackend
+from django.channels.backends.database.links import Link
+from django.channels.exceptions import BackendUnavailable
 from django.channels.models import DelayedMessage, Message
 from django.db import connections, transaction
 
@@ -98,7 +100,18 @@ class SeveralConnectionsTests(DelayTests):
 
 
 class SQLiteTests(SQLite, SeveralConnectionsTests):
-    pass
+    def test_nothing_is_due_too_early_by_a_clock_of_milliseconds(self):
+        backend = self.create_backend()
+
+        def fetch_time(link):
+            return time.time() - 0.000999
+
+        with mock.patch.object(Link, "_fetch_time", fetch_time):
+            backend.send("now", {})
+            begun = time.time()
+            backend.send("later", {}, 60)
+        (due,) = DelayedMessage.objects.using(self.alias).values_list("due", flat=True)
+        self.assertGreaterEqual(due, (begun + 60) * 1000)
 
 
 class SQLiteInMemoryTests(SQLiteInMemory, DelayTests):
@@ -146,6 +159,26 @@ class PostgreSQLTests(PostgreSQL, SeveralConnectionsTests):
         locked, received_then = threading.Event(), []
         run_threads(move, lambda: (locked.wait(PATIENCE), receive()))
         self.assertEqual((received_then, received), ([], [0, 1, 2]))
+
+    def test_nobody_waits_for_ever_for_who_moves_messages(self):
+        backend = self.create_backend(OPTIONS={"LOCK_TIMEOUT": 0.1})
+        backend.send("later", {"number": 1}, 0.05)
+        delayed = DelayedMessage.objects.using(self.alias)
+        refused = []
+
+        def be_refused():
+            try:
+                backend.receive(["later"])
+            except BackendUnavailable as exc:
+                refused.append(str(exc))
+            return refused
+
+        with transaction.atomic(using=self.alias):
+            delayed.select_for_update().get()
+            run_threads(partial(wait_until, be_refused))
+        self.assertIn("lock timeout", refused[0])
+        received = backend.receive(["later"], PATIENCE)
+        self.assertEqual(received, ("later", {"number": 1}))
 
 
 class MariaDBTests(MariaDB, SeveralConnectionsTests):

@@ -100,13 +100,23 @@ class SeenTests(SimpleTestCase):
         self.assertIs(seen.add("early", 300), True)
         self.assertIs(seen.add("in time", 60), True)
         for number in range(4):
-            clock.now += 61
+            clock.now += 62
             seen.add(f"other {number}", 60)
             self.assertIs(seen.add("early", 300), False)
         self.assertIs(seen.add("in time", 60), True)
-        clock.now += 61
+        clock.now += 62
         seen.add("last", 60)
         self.assertEqual(seen._lasting, {})
+
+    def test_an_envelope_of_a_sender_with_a_fast_clock_is_remembered_like_others(self):
+        clock = self.enterContext(mock.patch("django.channels.envelopes.time", Clock()))
+        seen = Seen(60)
+        self.assertIs(seen.add("first", 60), True)
+        clock.now += 61
+        self.assertIs(seen.add("fast", 60 + 1.5), True)
+        self.assertEqual(seen._lasting, {})
+        clock.now += 61
+        self.assertIs(seen.add("fast", 0.5), False)
 
 
 class WithoutSupportTests(SimpleTestCase):
@@ -180,6 +190,13 @@ class SendOnCommitTests(TransactionTestCase):
     def test_refuses_an_invalid_delay_at_once(self):
         with self.assertRaises(InvalidDelay), transaction.atomic():
             Channel("tests.later").send_on_commit({}, delay=-1)
+
+    def test_refuses_at_once_what_the_backend_cannot_do(self):
+        without = mock.patch.object(type(self.backend), "supports_delay", False)
+        sentence = "which cannot delay messages."
+        with transaction.atomic(), without:
+            with self.assertRaisesMessage(InvalidDelay, sentence):
+                Channel("tests.later").send_on_commit({}, delay=1)
 
 
 @override_settings(CHANNELS={"default": {"BACKEND": MEMORY}})

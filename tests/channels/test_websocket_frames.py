@@ -11,7 +11,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT
 
 from django.channels.interfaces.server import backlogs, sockets
-from django.channels.interfaces.server.deflating import SLICE, Inflater
+from django.channels.interfaces.server.deflating import INTAKE, SLICE, Inflater
 from django.channels.interfaces.server.phases import Phase
 from django.channels.interfaces.server.reports import Reports
 
@@ -299,6 +299,23 @@ class CompressionTests(WebSocketTestCase):
             socket.deliver({"close": 4000})
             self.assertEqual(client.read_text(), "before")
             self.assertEqual(client.read_close(), 4000)
+            client.write(frame(CLOSE, b"\x0f\xa0"))
+            self.assertEqual(self.next_sent(2).message["code"], 4000)
+        self.assertEqual(self.relay.kinds, ["connect", "disconnect"])
+
+    @in_hub
+    def test_a_client_may_close_behind_messages_that_come_too_late(self):
+        socket, client = self.connect_compressed()
+        socket.deliver({"close": 4000})
+        late = frame(TEXT, deflate(b"late"), rsv=4)
+        client.write(late * 3 + frame(CLOSE, b"\x0f\xa0"))
+        self.assertEqual(self.next_sent(2).message["code"], 4000)
+        self.assertEqual(self.relay.kinds, ["connect", "disconnect"])
+
+    def test_blocks_without_content_are_taken_in_slices(self):
+        blocks = b"\0\0\0\xff\xff" * INTAKE
+        slices = list(Inflater().slices(blocks, is_last=False))
+        self.assertEqual(slices, [b""] * 5)
 
     @in_hub
     def test_last_block(self):

@@ -135,16 +135,24 @@ class BaseChannelBackend:
 
     def send_clean(self, channel, message, delay):
         """Do what send() does with a name and a message that have been checked."""
-        seconds = clean_delay(delay, channel)
-        if not seconds:
-            self.push(channel, self.pack(message))
-        elif self.supports_delay:
+        seconds = self.clean_delay(delay, channel)
+        if seconds:
             self.push_delayed(channel, self.pack(message), seconds)
         else:
+            self.push(channel, self.pack(message))
+
+    def clean_delay(self, delay, channel):
+        """
+        Return `delay` in seconds. Raise InvalidDelay if what is sent to `channel`
+        cannot be delayed by that.
+        """
+        seconds = clean_delay(delay, channel)
+        if seconds and not self.supports_delay:
             raise InvalidDelay(
                 f"The backend {self.alias!r} is a {type(self).__name__}, which cannot "
                 "delay messages."
             )
+        return seconds
 
     def reply(self, channel, message):
         """

@@ -72,6 +72,7 @@ class DatabaseDelays:
             return set()
         messages = Message.objects.using(link.using)
         with transaction.atomic(using=link.using):
+            link.limit_waiting(self.options["LOCK_TIMEOUT"])
             rows = delayed.take(now, MOST)
             for row in rows:
                 notify = self._notification(link, row.queue)

@@ -49,6 +49,9 @@ TIME_SQL = {
     "sqlite": "(JULIANDAY('now') - 2440587.5) * 86400",
 }
 
+# Seconds of which these tell no part, so that their clocks may be slow by as much.
+RESOLUTIONS = {"oracle": 1, "sqlite": 0.001}
+
 # Errors with which a database undoes a statement because of others: deadlocks,
 # locks that were waited for in vain, serialization failures.
 MYSQL_CONFLICTS = {1205, 1213}
@@ -77,7 +80,8 @@ class Link:
         # Held by whoever uses the connection, as another thread may close it.
         self.lock = threading.Lock()
         self.clock = Clock()
-        # Seconds by which the clock may be slow: what it took to ask for the time.
+        # Seconds by which the clock may be slow: what it took to ask for the time,
+        # and what the database leaves out.
         self.clock_lag = 0
         # Whether a check has failed, so that no query has been tried.
         self.was_lost_unused = False
@@ -96,7 +100,8 @@ class Link:
         self.connection.ensure_connection()
         begun = time.monotonic()
         self.clock.set(self._fetch_time())
-        self.clock_lag = time.monotonic() - begun
+        resolution = RESOLUTIONS.get(self.connection.vendor, 0)
+        self.clock_lag = time.monotonic() - begun + resolution
         self.was_lost_unused = False
 
     def _fetch_time(self):
@@ -107,6 +112,14 @@ class Link:
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {sql}{suffix}")
             return float(cursor.fetchone()[0])
+
+    def limit_waiting(self, seconds):
+        """Let the transaction fail that waits longer for what others lock."""
+        # Others have such a limit of their own.
+        if self.connection.vendor == "postgresql":
+            with self.connection.cursor() as cursor:
+                limit = max(round(seconds * 1000), 1)
+                cursor.execute(f"SET LOCAL lock_timeout = {limit}")
 
     def shield(self):
         """Return a context that keeps errors from a transaction of the caller."""

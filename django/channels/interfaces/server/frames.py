@@ -100,7 +100,7 @@ class Engine(Protocol):
             # The names in different releases of websockets.
             self.current_size = self.cur_size = None
         super().recv_frame(frame)
-        if type(frame) is Deflated:
+        if type(frame) is Deflated and self.state is OPEN:
             # What stands behind it waits until it is decompressed.
             self.reader.is_held = True
 
@@ -169,11 +169,14 @@ class Framing:
             self.fail(1002, str(exc))
         except UnicodeDecodeError:
             self.fail(1007, "text is not UTF-8")
+        self._end_work()
+        return messages
+
+    def _end_work(self):
         self._work = None
         if self._protocol.reader.is_held:
             self._protocol.reader.is_held = False
             self._parse(b"")
-        return messages
 
     def _parse(self, data):
         """Take bytes, up to the end of the next frame that is compressed."""
@@ -232,8 +235,10 @@ class Framing:
         self._protocol.send_ping(b"")
 
     def close(self, code, reason=""):
-        """Begin the closing handshake."""
+        """Begin the closing handshake, and drop what is being decompressed."""
         self._protocol.send_close(code, reason)
+        self._assembly = None
+        self._end_work()
 
     def fail(self, code, reason=""):
         """Send a close frame, and take nothing more (RFC 6455, section 7.1.7)."""

@@ -3,6 +3,7 @@
 import atexit
 import socket
 import threading
+from contextlib import suppress
 
 from gevent import get_hub
 from gevent import socket as gevent_socket
@@ -68,6 +69,7 @@ class ServerThread(threading.Thread):
         try:
             self._serve()
         finally:
+            get_hub().destroy(destroy_loop=True)
             self._has_ended.set()
 
     def _serve(self):
@@ -87,7 +89,6 @@ class ServerThread(threading.Thread):
             server.stop(timeout=self._grace)
         finally:
             self._stopper.close()
-            get_hub().destroy(destroy_loop=True)
 
     def _make_server(self):
         listener = self._listener
@@ -111,8 +112,12 @@ class ServerThread(threading.Thread):
         Close all sockets, after requests in hand have had `grace` seconds, and
         return when the thread has ended. Any other thread may call it.
         """
-        atexit.unregister(self.stop)
         if not self._has_ended.is_set():
             self._grace = grace
-            self._stopper.send()
+            # The hub may be gone already, as another call has stopped it.
+            with suppress(ValueError):
+                self._stopper.send()
+            self.wait()
             self.join()
+        # Not earlier, as an interrupt may have ended this call.
+        atexit.unregister(self.stop)

@@ -1,0 +1,6 @@
+from django.channels import consumer
+
+
+@consumer("tests misnamed")
+def misnamed(**message):
+    pass
