@@ -17,6 +17,9 @@ try:
 except ImportError:
     webdriver = None
 
+# Seconds for an answer of a server, and for its end.
+PATIENCE = 60
+
 # Without these Chromium looks for hosts beyond the machine, or for a sandbox.
 ARGUMENTS = (
     "--headless=new",
@@ -67,7 +70,7 @@ def serving(command, url, seconds, **options):
                 output.seek(0)
                 raise Problem(f"The server has ended: {output.read()}")
             try:
-                return urllib.request.urlopen(url).status == 200
+                return urllib.request.urlopen(url, timeout=PATIENCE).status == 200
             except OSError:
                 return False
 
@@ -78,7 +81,12 @@ def serving(command, url, seconds, **options):
             # A reloader's child as well.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
-            process.wait(60)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise
 
 
 @contextmanager

@@ -51,14 +51,15 @@ TALK = [
 
 def take_all():
     """Take all screenshots."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
     with (
         tempfile.TemporaryDirectory() as folder,
         production(folder) as site,
         browser() as driver,
     ):
         site.manage("shell", "-v", "0", "-c", PAST)
+        # Not before there is something to take.
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        FOLDER.mkdir()
         Session(site, driver).take_all()
     for name, image in IMAGES.items():
         (ROOT / image).parent.mkdir(exist_ok=True)

@@ -91,7 +91,8 @@ class TutorialTests(BrowserTestCase):
             if not step.serves_pages:
                 return bool(printed)
             try:
-                return urllib.request.urlopen(f"{self.url}/admin/login/").status == 200
+                login = f"{self.url}/admin/login/"
+                return urllib.request.urlopen(login, timeout=PATIENCE).status == 200
             except OSError:
                 return False
 

@@ -23,11 +23,14 @@ class Chat(PageConsumer):
         return get_object_or_404(Room, slug=self.kwargs["room"])
 
     def connect(self):
+        self.state["is_here"] = True
         self.join(self.room.group.name)
         self.enter()
         self.tell_room({"people": self.room.people()})
 
     def disconnect(self, code):
+        if "is_here" not in self.state:
+            return  # It was refused.
         Presence.objects.filter(channel=self.send_channel).delete()
         self.tell_room({"people": self.room.people()})
 

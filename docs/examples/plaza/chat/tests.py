@@ -160,10 +160,12 @@ class PresenceTests(ChatTestCase):
         ada.send_json({"after": 0})
         self.assertEqual(self.hear(ada, "people")[-1], ["ada"])
 
-    def test_lobby_tells_who_is_where(self):
+    def test_pages_tell_who_is_where(self):
         self.enter(self.ada)
         response = self.client.get(reverse("chat:lobby"))
         self.assertContains(response, "ada is here.")
+        response = self.client.get(self.room.get_absolute_url())
+        self.assertContains(response, "<li>ada</li>", html=True)
 
 
 class AccessTests(ChatTestCase):
@@ -177,6 +179,11 @@ class AccessTests(ChatTestCase):
         socket = self.websocket(reverse("chat-socket", kwargs={"room": "garden"}))
         self.assertEqual((socket.status_code, socket.close_code), (101, 4401))
         self.assertFalse(Presence.objects.exists())
+
+    def test_room_is_not_told_of_strangers(self):
+        socket = self.websocket(reverse("chat-socket", kwargs={"room": "garden"}))
+        self.assertFalse(socket.is_open)
+        self.assertNoMessageSent(self.room.group)
 
     def test_one_who_logs_out_hears_no_more(self):
         socket = self.enter(self.ada)

@@ -7,11 +7,13 @@ driver of the browser.
 
 import os
 import shutil
+from threading import Event
 from unittest import mock
 
 from chat.models import Room
 
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.contrib.staticfiles.testing import StaticLiveServerTestCase
 from django.test.channels import ChannelsLiveServerTestCase
 from django.test.selenium import SeleniumTestCase, SeleniumTestCaseBase
@@ -63,8 +65,10 @@ class PlazaTests(
         room = Room.objects.create(name="Garden", slug="garden")
         ada = self.window("ada")
         grace = self.window("grace", host="localhost")
-        for window in (ada, grace):
-            window.open(room.get_absolute_url())
+        ada.open(room.get_absolute_url())
+        # Or she is told of both at once, and nobody came in.
+        ada.wait_for("#people", "ada")
+        grace.open(room.get_absolute_url())
         for window in (ada, grace):
             window.wait_for("#people", "ada")
             window.wait_for("#people", "grace")
@@ -84,16 +88,37 @@ class PlazaTests(
         ada = self.window("ada")
         ada.open(room.get_absolute_url())
         ada.wait_for_data("#room", state="open", connections="1")
-        # Nobody is told of the line, so that the page has to ask for it.
+        # Nobody is told of the lines, so that the page has to ask for them.
+        room.lines.create(author=User.objects.get(), text="Lost on the way")
+        ada.fill(text="Heard")
+        ada.submit("#say")
+        ada.wait_for("#lines", "Heard")
         room.lines.create(author=User.objects.get(), text="Said meanwhile")
         room.group.send({"close": 1012})
         ada.fill(text="Typed meanwhile")
         ada.submit("#say")
         ada.wait_for_data("#room", state="open", connections="2")
-        ada.wait_for("#lines", "Said meanwhile")
-        ada.wait_for("#lines", "Typed meanwhile")
-        texts = list(room.lines.values_list("text", flat=True))
-        self.assertEqual(texts, ["Said meanwhile", "Typed meanwhile"])
+        texts = ["Lost on the way", "Heard", "Said meanwhile", "Typed meanwhile"]
+        ada.wait(lambda: self.lines(ada) == texts, "all lines")
+        self.assertEqual(list(room.lines.values_list("text", flat=True)), texts)
+
+    def lines(self, window):
+        """Return what is said in a room, also above what can be seen."""
+        found = window.find("#lines").find_elements("css selector", "p")
+        return [line.get_property("textContent") for line in found]
+
+    def test_one_who_was_logged_out_keeps_the_text(self):
+        room = Room.objects.create(name="Garden", slug="garden")
+        ada = self.window("ada")
+        ada.open(room.get_absolute_url())
+        ada.wait_for("#people", "ada")
+        Session.objects.all().delete()
+        ada.fill(text="Typed in vain")
+        for _ in range(2):
+            ada.submit("#say")
+            ada.wait_for_data("#room", state="refused")
+            self.assertEqual(ada.find("#text").get_property("value"), "Typed in vain")
+        self.assertIn("Log in", ada.find("#error").text)
 
     def test_signups_appear_by_stream_and_by_poll(self):
         window = self.window()
@@ -110,14 +135,19 @@ class PlazaTests(
                 window.wait_for("#names", f"Ada <{number}>")
                 window.wait_for("#total", str(number + 1))
 
-    @mock.patch("status.views.CHORES", 40)
+    @mock.patch("status.views.CHORES", 400)
     def test_status_is_drawn(self):
+        # They take 20 seconds, or until there is a curve.
+        seen = Event()
+        patch = mock.patch("status.consumers.time", sleep=seen.wait)
+        self.enterContext(patch)
         window = self.window("admin", is_staff=True)
         window.open(reverse("status:home"))
         window.wait_for_data("#status", state="open")
         window.submit(".controls form")
-        window.wait_for(".success", "40 chores are handed out.")
+        window.wait_for(".success", "400 chores are handed out.")
         window.wait(self.is_drawn(window), "a curve")
+        seen.set()
         self.assertIn("status.chore", window.find("#figures").text)
 
     def is_drawn(self, window):

@@ -67,7 +67,10 @@ def last_of(GET):
 
 def signups_after(text):
     """Return those after the one whose primary key `text` is: one more than MOST."""
-    after = int(text) if text.isdecimal() else 0
+    try:
+        after = int(text)
+    except ValueError:
+        after = 0
     return Signup.objects.filter(pk__gt=after)[: MOST + 1]
 
 

@@ -8,8 +8,8 @@
  *   once the last has been answered. It may return null to leave it out. If nothing
  *   comes for half a minute, the connection is taken for dead.
  * - hear(value) is called with each value that comes.
- * - show(state) is called when it becomes "connecting", "open", "closed" (for some
- *   seconds) or "refused" (for good).
+ * - show(state) is called when it becomes "connecting", "open", "closed" (until it is
+ *   open again) or "refused" (for good).
  */
 const LONGEST_PAUSE = 30; // Seconds between two tries.
 const PATIENCE = 30000; // Milliseconds to wait for an answer.
@@ -21,17 +21,28 @@ export function keepOpen(path, { ask, every, hear, show }) {
   const url = new URL(path, location.href);
   url.protocol = url.protocol.replace("http", "ws");
   let socket = null;
+  let state = null;
   let failures = 0;
   let next = null;
   let asked = null; // When, while there is no answer.
 
+  // Not again for each try, as it is read aloud.
+  function become(now) {
+    if (now !== state) {
+      state = now;
+      show(now);
+    }
+  }
+
   function open() {
     clearTimeout(next);
-    show("connecting");
+    if (!failures) {
+      become("connecting");
+    }
     socket = new WebSocket(url);
     socket.onopen = () => {
       asked = null;
-      show("open");
+      become("open");
       askAgain();
     };
     socket.onmessage = (event) => {
@@ -48,10 +59,10 @@ export function keepOpen(path, { ask, every, hear, show }) {
     socket = null;
     if (REFUSALS.has(code)) {
       next = null;
-      show("refused");
+      become("refused");
       return;
     }
-    show("closed");
+    become("closed");
     // Not all pages at once, when a server comes back.
     const pause = Math.min(2 ** failures++, LONGEST_PAUSE) * (0.5 + Math.random() / 2);
     next = setTimeout(open, 1000 * pause);

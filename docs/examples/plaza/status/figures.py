@@ -7,7 +7,9 @@ from django.channels.overview import overview
 def figures():
     """Return the context of figures.html. Raise BackendUnavailable."""
     about = overview(channels["default"])
-    queues = [*about["channels"], about["inboxes"]]
+    # Without inboxes: the news that a response has been read stays there until it
+    # expires, if nobody waits for it any more.
+    queues = about["channels"]
     ages = [queue["oldest"] for queue in queues if queue["depth"]]
     return {
         "about": about,

@@ -1,4 +1,5 @@
 from django.channels import channels
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import TestCase
 from django.test.channels import ChannelsTestMixin
@@ -22,6 +23,13 @@ class PageTests(StatusTestCase):
         response = self.client.get(reverse("status:home"))
         self.assertContains(response, "visits.consumers.save_stat")
 
+    def test_only_what_is_for_a_consumer_waits(self):
+        for channel in ("status.tests!1", "status.chore"):
+            channels["default"].send(channel, {"seconds": 0})
+        response = self.client.get(reverse("status:home"))
+        self.assertContains(response, "<dd>1</dd>", html=True)
+        self.assertContains(response, "<td>1</td>", count=2, html=True)
+
     def test_page_shows_processes(self):
         backend = channels["default"]
         if backend.process_local:
@@ -39,6 +47,17 @@ class PageTests(StatusTestCase):
         response = self.client.post(reverse("status:chores"), follow=True)
         self.assertContains(response, "200 chores are handed out.")
         self.assertMessageSent("status.chore", {"seconds": views.SECONDS}, count=200)
+
+    def test_chores_are_as_many_as_there_is_room_for(self):
+        layer = settings.CHANNELS["default"] | {"CAPACITY": 3}
+        with self.settings(CHANNELS={"default": layer}):
+            response = self.client.post(reverse("status:chores"), follow=True)
+        self.assertContains(response, "3 chores are handed out.")
+
+    def test_one_who_had_to_log_in_comes_back_to_the_page(self):
+        response = self.client.get(reverse("status:chores"))
+        self.assertRedirects(response, reverse("status:home"))
+        self.assertNoMessageSent("status.chore")
 
     def test_chore_is_done(self):
         consumers.do_chore(seconds=0, channel="status.chore")

@@ -6,7 +6,7 @@ from django.contrib import messages
 from django.contrib.admin.views.decorators import staff_member_required
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from .figures import figures
 
@@ -24,13 +24,20 @@ def home(request):
     return render(request, "status/home.html", figures() | {"chores": CHORES})
 
 
-@require_POST
 @staff_only
 def hand_out(request):
     """Give the workers something to do, for the page to have something to show."""
-    chores = Channel("status.chore")
-    with suppress(ChannelFull):
-        for _ in range(CHORES):
-            chores.send({"seconds": SECONDS})
-    messages.success(request, f"{CHORES} chores are handed out.")
+    # One who had to log in again comes back by GET.
+    if request.method == "POST":
+        messages.success(request, f"{send_chores()} chores are handed out.")
     return redirect("status:home")
+
+
+def send_chores():
+    """Send as many chores as there is room for, and return their number."""
+    chores, sent = Channel("status.chore"), 0
+    with suppress(ChannelFull):
+        while sent < CHORES:
+            chores.send({"seconds": SECONDS})
+            sent += 1
+    return sent

@@ -13,9 +13,9 @@ const error = document.getElementById("error");
 // Text that has not come back yet, by key. It is sent until it does: a server that
 // has kept it already knows the key.
 const waiting = new Map();
-// The last line below which none is missing, and whether that is the last of all.
+// The last line below which none is missing. Only answers raise it: what all are told
+// may get lost, and is asked for then.
 let last = Number(lines.lastElementChild?.dataset.id ?? 0);
-let isUpToDate = false;
 // Who is here, and who was when that was announced.
 let people = null;
 let announced = null;
@@ -30,14 +30,11 @@ const STATES = {
 
 const send = keepOpen(room.dataset.socket, {
   every: 20000,
-  ask() {
-    isUpToDate = false;
-    return { after: last };
-  },
+  ask: () => ({ after: last }),
   hear(told) {
-    if (told.lines) {
-      told.lines.forEach(showLine);
-      noteLines(told);
+    told.lines?.forEach(showLine);
+    if ("more" in told) {
+      goOn(told);
     }
     if (told.people) {
       showPeople(told.people);
@@ -51,22 +48,24 @@ const send = keepOpen(room.dataset.socket, {
     if (state === "open") {
       room.dataset.connections = Number(room.dataset.connections ?? 0) + 1;
     }
+    if (state === "refused") {
+      // Nobody takes it any more.
+      text.value ||= [...waiting.values()].join(" ");
+      error.textContent = "";
+    }
     document.getElementById("state").textContent = STATES[state];
   },
 });
 
-function noteLines(told) {
-  const answersQuestion = "more" in told;
-  if (answersQuestion || isUpToDate) {
-    last = Math.max(last, ...told.lines.map((line) => line.id));
-  }
+/* Asks for the rest after an answer, or says what has not come back. */
+function goOn(told) {
+  last = Math.max(last, ...told.lines.map((line) => line.id));
   if (told.more) {
     send({ after: last });
-  } else if (answersQuestion) {
-    isUpToDate = true;
-    for (const [key, value] of waiting) {
-      send({ text: value, key });
-    }
+    return;
+  }
+  for (const [key, value] of waiting) {
+    send({ text: value, key });
   }
 }
 
@@ -142,6 +141,10 @@ function makeKey() {
 
 document.getElementById("say").addEventListener("submit", (event) => {
   event.preventDefault();
+  if (room.dataset.state === "refused") {
+    error.textContent = STATES.refused;
+    return;
+  }
   const key = makeKey();
   waiting.set(key, text.value);
   const isSent = send({ text: text.value, key });

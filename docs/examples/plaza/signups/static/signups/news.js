@@ -30,7 +30,11 @@ function add(signup) {
 
 function show(state, sentence) {
   news.dataset.state = state;
-  document.getElementById("state").textContent = sentence;
+  const element = document.getElementById("state");
+  // Whatever is set is read aloud.
+  if (element.textContent !== sentence) {
+    element.textContent = sentence;
+  }
 }
 
 /* Follows the stream of events, and returns a function that ends it. */
