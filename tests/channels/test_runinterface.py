@@ -718,8 +718,12 @@ class StatusTests(StatusTestCase):
 
     def test_is_not_healthy_while_it_stops(self):
         client = self.http_client()
-        client.request("GET", "/poll/")
-        wait_until(lambda: self.done("polled"))
+        # A request in hand, whose body it waits for when it has said so.
+        client.putrequest("POST", "/")
+        client.putheader("Content-Length", "10")
+        client.putheader("Expect", "100-continue")
+        client.endheaders()
+        self.assertIn(b"100 Continue", client.sock.recv(1024))
         self.process.terminate()
         wait_until(lambda: self.ask("/health")[0].status == 503)
 
