@@ -14,7 +14,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import SimpleTestCase, override_settings
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
-from django.urls import re_path
+from django.urls import clear_script_prefix, re_path
 from django.utils.http import urlencode
 
 from .test_wsgi import Result
@@ -197,6 +197,8 @@ class SameWithAndWithoutChannelsTests(SimpleTestCase):
     def setUp(self):
         self.enterContext(registry.isolate())
         self.addCleanup(setattr, Switch, "on", True)
+        # Requests with a SCRIPT_NAME leave it to the thread.
+        self.addCleanup(clear_script_prefix)
 
     def ask(self, on, environ, body):
         """Return all that a client gets, and all that the view sees."""

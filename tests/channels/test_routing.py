@@ -19,7 +19,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.db import connections, transaction
 from django.http import Http404, HttpResponse
 from django.test import RequestFactory, SimpleTestCase, TestCase, override_settings
-from django.urls import NoReverseMatch, clear_script_prefix
+from django.urls import NoReverseMatch, get_script_prefix
 from django.urls import path as view_path
 from django.urls import reverse
 
@@ -310,7 +310,6 @@ class RequestRoutingTests(SimpleTestCase):
         backend = channels["default"]
         inbox = Inbox(backend, "tests.responses")
         worker = Worker(backend)
-        self.addCleanup(clear_script_prefix)
         for url, calls, content in [
             ("/site/hello/", 1, "Hello World"),
             (f"/site/raw/{uuid.UUID(int=7)}/", 2, f"GET {uuid.UUID(int=7)}"),
@@ -330,6 +329,8 @@ class RequestRoutingTests(SimpleTestCase):
             for _ in range(calls):
                 self.assertTrue(worker.run_one(0))
             self.assertEqual(inbox.receive(channel, 0)["content"], content)
+            # What is consumed next need be no request.
+            self.assertEqual(get_script_prefix(), "/")
 
     def test_message_that_cannot_be_sent_is_answered(self):
         request = RequestFactory().get(f"/raw/{uuid.UUID(int=7)}/")

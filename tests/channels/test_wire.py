@@ -26,7 +26,7 @@ from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.http.request import UnreadablePostError
 from django.test import SimpleTestCase, override_settings
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
-from django.urls import path, re_path
+from django.urls import clear_script_prefix, path, re_path
 
 from .test_bodies import BrokenInput
 from .test_wsgi import Result
@@ -334,6 +334,7 @@ class WireTests:
         self.assertEqual(events, [])
 
     def test_script_name_of_any_letters(self):
+        self.addCleanup(clear_script_prefix)
         result = Result(
             self.application,
             "/ignore-body/",

@@ -7,6 +7,7 @@ and sends the response to the response channel (proposal, "Serving Requests").
 
 import logging
 import sys
+from contextlib import contextmanager
 from functools import cached_property
 
 from django.channels.bodies import open_body
@@ -20,7 +21,7 @@ from django.core import signals
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.exception import response_for_exception
 from django.core.handlers.wsgi import WSGIRequest
-from django.urls import set_script_prefix
+from django.urls import get_script_prefix, set_script_prefix
 
 logger = logging.getLogger("django.channels.request")
 
@@ -73,6 +74,19 @@ def decode_environ(message):
     return environ
 
 
+@contextmanager
+def keep_script_prefix():
+    """
+    Leave the script prefix of reverse() as it was, as what a worker consumes next
+    need be no request.
+    """
+    prefix = get_script_prefix()
+    try:
+        yield
+    finally:
+        set_script_prefix(prefix)
+
+
 class ChannelHandler(BaseHandler):
     """Runs middleware and view for requests that come as messages alone."""
 
@@ -107,7 +121,8 @@ class RequestConsumer(Consumer):
 
     def __call__(self, channel, message):
         if not hasattr(message, "handler"):
-            self.handle_message(**message)
+            with keep_script_prefix():
+                self.handle_message(**message)
         elif message.backend.serializes:
             self.answer_as_text(message)
         else:
