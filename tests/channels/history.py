@@ -2,7 +2,9 @@
 What senders and receivers of a process saw, as JSON on its standard output.
 
 Arguments: the settings as JSON, "send" or "receive", a name and the number of
-threads, and for "send" the number of messages of each.
+threads, and for "send" the number of messages of each. A process that sends says
+so in a line, once each thread has sent a message, and goes on at a line from its
+standard input.
 """
 
 import json
@@ -11,8 +13,11 @@ import threading
 import time
 
 
-def send_all(backend, sender, count):
-    """Send numbered messages. Return those that may have been sent, or not."""
+def send_all(backend, sender, count, begun):
+    """
+    Send numbered messages, and wait at `begun`, a Barrier, after the first. Return
+    those that may have been sent, or not.
+    """
     from django.channels.exceptions import BackendUnavailable, ChannelFull
 
     unknown = []
@@ -27,6 +32,8 @@ def send_all(backend, sender, count):
                 unknown.append([sender, number])
                 time.sleep(0.02)
             break
+        if number == 0:
+            begun.wait()
         if number % 10 == 0:
             time.sleep(0.005)
     return unknown
@@ -49,6 +56,11 @@ def receive_all(backend):
             received.append([item[1]["sender"], item[1]["number"]])
 
 
+def await_signal():
+    print("begun", flush=True)
+    sys.stdin.readline()
+
+
 def main(settings_text, role, name, threads, count=0):
     import django
     from django.conf import settings
@@ -58,10 +70,11 @@ def main(settings_text, role, name, threads, count=0):
     from django.channels import channels
 
     backend, seen = channels["default"], []
+    begun = threading.Barrier(int(threads), await_signal)
 
     def work(number):
         if role == "send":
-            seen.append(send_all(backend, f"{name}.{number}", int(count)))
+            seen.append(send_all(backend, f"{name}.{number}", int(count), begun))
         else:
             seen.append(receive_all(backend))
         backend.release()

@@ -408,16 +408,27 @@ class Sentinels(Servers):
         if kill:
             self.master.kill()
         else:
-            client = self.sentinels[0].client()
-            client.execute_command("SENTINEL FAILOVER", self.name)
+            wait_until(lambda: self._has_left(self.sentinels[0], self.master))
         self.master, self.replica = self.replica, self.master
         wait_until(
             lambda: all(
-                sentinel.client().sentinel_master(self.name)["port"] == self.master.port
+                self._named_by(sentinel) == self.master.port
                 for sentinel in self.sentinels
             )
             and self.master.client().info("replication")["role"] == "master"
         )
+
+    def _named_by(self, sentinel):
+        return sentinel.client().sentinel_master(self.name)["port"]
+
+    def _has_left(self, sentinel, master):
+        """Return whether `sentinel` names another master, and have it look for one."""
+        if self._named_by(sentinel) != master.port:
+            return True
+        # It refuses while it is at it, and gives up if the replica is slow.
+        with suppress(redis.ResponseError):
+            sentinel.client().execute_command("SENTINEL FAILOVER", self.name)
+        return False
 
 
 class Cluster(Servers):
