@@ -195,6 +195,19 @@ class RedisServer:
             )
         return self._client
 
+    def reaches_replica(self):
+        """
+        Return whether a replica gets what is written. One that has just come may
+        have to wait for up to a second, though both call it connected.
+        """
+        try:
+            self.client().set("tests", "")
+            self.client().delete("tests")
+        except redis.ResponseError:
+            # Without a replica, some refuse.
+            return False
+        return self.client().wait(1, 100) > 0
+
     def is_running(self):
         return self.process is not None and self.process.poll() is None
 
@@ -338,12 +351,13 @@ class Sentinels(Servers):
     """
     A master, a replica and three sentinels, which watch the master as ``name``.
 
-    ``addresses`` is the list of (host, port) that a client is given.
+    ``options`` are those of the master and the replica. ``addresses`` is the list
+    of (host, port) that a client is given.
     """
 
-    def __init__(self, name="tests"):
+    def __init__(self, name="tests", *options):
         self.name = name
-        replication = ("--repl-diskless-sync-delay", "0")
+        replication = ("--repl-diskless-sync-delay", "0", *options)
         self.master = RedisServer(None, *replication)
         self.replica = RedisServer(None, *replication)
         self.sentinels = []
@@ -365,6 +379,7 @@ class Sentinels(Servers):
             lambda: self.replica.client().info("replication")["master_link_status"]
             == "up"
         )
+        wait_until(self.master.reaches_replica)
         for _ in range(3):
             self.sentinels.append(self._start_sentinel())
         wait_until(lambda: all(map(self._is_ready, self.sentinels)))

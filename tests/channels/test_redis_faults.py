@@ -307,9 +307,13 @@ class WireTests(FaultTestCase):
         self.assertWorks()
 
 
-class FailoverTests(RedisTestCase):
+class SentinelTestCase(RedisTestCase):
+    """Has a backend on the servers of sentinels."""
+
+    options = ()
+
     def setUp(self):
-        self.sentinels = Sentinels()
+        self.sentinels = Sentinels("tests", *self.options)
         self.sentinels.start()
         self.addCleanup(self.sentinels.stop)
         hosts = ",".join(f"{host}:{port}" for host, port in self.sentinels.addresses)
@@ -317,6 +321,8 @@ class FailoverTests(RedisTestCase):
         self.backend = make_backend(LOCATION=url)
         self.addCleanup(self.backend.close)
 
+
+class FailoverTests(SentinelTestCase):
     def check(self, **how):
         self.backend.send("one", {"number": 1})
         self.assertEqual(self.backend.receive(["one"], 1), ("one", {"number": 1}))
@@ -349,6 +355,49 @@ class FailoverTests(RedisTestCase):
             received.append(item[1]["number"])
         self.assertEqual(received, sorted(set(received)))
         self.assertEqual(len(received), 50)
+
+
+class DemotionTests(SentinelTestCase):
+    """A master without a replica refuses messages, which else nobody would get."""
+
+    options = ("--min-replicas-to-write", "1")
+
+    def test_what_is_sent_to_a_master_that_is_to_be_demoted(self):
+        failed_over, sent = threading.Event(), []
+
+        def send_all():
+            while not failed_over.is_set() or len(sent) % 100:
+                send(self.backend, "one", {"number": len(sent)}, PATIENCE)
+                sent.append(len(sent))
+                time.sleep(0.001)
+
+        run_threads(
+            send_all,
+            lambda: (
+                time.sleep(0.2),
+                self.sentinels.failover(kill=False),
+                failed_over.set(),
+            ),
+        )
+        received = []
+        while item := receive(self.backend, ["one"], 1):
+            received.append(item[1]["number"])
+        self.assertEqual(received, sorted(set(received)))
+        # Not all, as the replica need not have what was sent last.
+        self.assertLess(len(set(sent) - set(received)), len(sent) / 10)
+
+    def test_another_master_is_looked_for(self):
+        with RedisServer() as server:
+            backend = make_backend(LOCATION=server.url)
+            self.addCleanup(backend.close)
+            backend.send("one", {"number": 1})
+            server.client().config_set("min-replicas-to-write", 1)
+            location = backend.shards[0].server
+            with mock.patch.object(location, "connect", wraps=location.connect) as find:
+                with self.assertRaisesMessage(BackendUnavailable, "NOREPLICAS") as cm:
+                    backend.send("one", {"number": 2})
+            self.assertEqual(find.call_count, 1)
+            self.assertIs(cm.exception.may_be_sent, False)
 
 
 class ClusterFaultTests(RedisTestCase):

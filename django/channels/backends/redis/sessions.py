@@ -51,6 +51,8 @@ def is_elsewhere(reply):
     # releases of redis-py know MovedError only in their client for clusters.
     return isinstance(reply, redis_exceptions.ResponseError) and (
         "READONLY" in str(reply)
+        # A master whose replicas have left it, maybe for one of them.
+        or "NOREPLICAS" in str(reply)
         or str(reply).startswith(("MOVED ", "UNBLOCKED"))
         or isinstance(
             reply, (redis_exceptions.MovedError, redis_exceptions.ReadOnlyError)
