@@ -7,7 +7,6 @@ and sends the response to the response channel (proposal, "Serving Requests").
 
 import logging
 import sys
-from contextlib import contextmanager
 from functools import cached_property
 
 from django.channels.bodies import open_body
@@ -17,11 +16,12 @@ from django.channels.registry import Consumer, registry
 from django.channels.replies import send_response
 from django.channels.requests import encode_meta
 from django.channels.views import HandedOver
+from django.conf import settings
 from django.core import signals
 from django.core.handlers.base import BaseHandler
 from django.core.handlers.exception import response_for_exception
 from django.core.handlers.wsgi import WSGIRequest
-from django.urls import get_script_prefix, set_script_prefix
+from django.urls import set_script_prefix
 
 logger = logging.getLogger("django.channels.request")
 
@@ -74,19 +74,6 @@ def decode_environ(message):
     return environ
 
 
-@contextmanager
-def keep_script_prefix():
-    """
-    Leave the script prefix of reverse() as it was, as what a worker consumes next
-    need be no request.
-    """
-    prefix = get_script_prefix()
-    try:
-        yield
-    finally:
-        set_script_prefix(prefix)
-
-
 class ChannelHandler(BaseHandler):
     """Runs middleware and view for requests that come as messages alone."""
 
@@ -121,8 +108,13 @@ class RequestConsumer(Consumer):
 
     def __call__(self, channel, message):
         if not hasattr(message, "handler"):
-            with keep_script_prefix():
+            try:
                 self.handle_message(**message)
+            finally:
+                if message.get("script_name"):
+                    # What comes next need be no request. This is what it has
+                    # without one, see django.setup().
+                    set_script_prefix(settings.FORCE_SCRIPT_NAME or "/")
         elif message.backend.serializes:
             self.answer_as_text(message)
         else:
