@@ -19,7 +19,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.db import connections, transaction
 from django.http import Http404, HttpResponse
 from django.test import RequestFactory, SimpleTestCase, TestCase, override_settings
-from django.urls import NoReverseMatch, get_script_prefix
+from django.urls import NoReverseMatch, clear_script_prefix, get_script_prefix
 from django.urls import path as view_path
 from django.urls import reverse
 
@@ -331,6 +331,20 @@ class RequestRoutingTests(SimpleTestCase):
             self.assertEqual(inbox.receive(channel, 0)["content"], content)
             # What is consumed next need be no request.
             self.assertEqual(get_script_prefix(), "/")
+
+    def test_script_prefix_of_the_settings_remains(self):
+        self.addCleanup(clear_script_prefix)
+        message = {
+            "response_channel": Inbox(channels["default"], "tests.responses").open(),
+            "method": "GET",
+            "scheme": "http",
+            "path": "/site/hello/",
+            "script_name": "/site",
+            "META": {"HTTP_HOST": "testserver"},
+        }
+        with self.settings(FORCE_SCRIPT_NAME="/forced"):
+            registry.built_in("django.wsgi.request")("django.wsgi.request", message)
+        self.assertEqual(get_script_prefix(), "/forced/")
 
     def test_message_that_cannot_be_sent_is_answered(self):
         request = RequestFactory().get(f"/raw/{uuid.UUID(int=7)}/")
